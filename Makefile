@@ -1,0 +1,69 @@
+# The commands of this project; `make` alone lists them. What each does is in scripts/.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+# Both are written when an installation is complete, so that `make setup` does nothing twice.
+PYTHON_READY := $(VENV)/ready
+NODE_READY := node_modules/.package-lock.json
+
+.DEFAULT_GOAL := help
+.PHONY: help setup generate check-generated lint format typecheck mock test check constraints clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+setup: $(PYTHON_READY) $(NODE_READY) ## build .venv and node_modules (needs Python >= 3.11, Node >= 20)
+
+$(PYTHON_READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1): run 'make PYTHON=python3.12'" >&2; exit 1; }
+	@echo "Installing into $(VENV) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[runner,dev]'
+	@touch $@
+
+$(NODE_READY): package.json package-lock.json
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || { \
+	  echo "Node 20 or newer is needed (for Prism and Spectral): https://nodejs.org" >&2; exit 1; }
+	@echo "Installing into node_modules ..."
+	@npm ci --silent --no-audit --no-fund
+	@touch $@
+
+generate: setup ## generate generated_client/ from openapi/script-runner.yaml
+	@$(PY) -m scripts.generate
+
+check-generated: setup ## fail if generated_client/ is not what the description generates
+	@$(PY) -m scripts.generate --check
+
+lint: setup ## check the code and the description, its examples against their schemas too
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/openapi-spec-validator openapi/script-runner.yaml
+	@node_modules/.bin/spectral lint openapi/script-runner.yaml --ruleset openapi/.spectral.yaml --fail-severity=hint
+
+format: setup ## format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+typecheck: setup ## check the types (mypy --strict)
+	@$(BIN)/mypy
+
+PORT ?= 4010
+mock: setup ## serve a Prism mock of the API (PORT=4010)
+	@$(PY) -m scripts.mock --port $(PORT)
+
+test: setup ## run all tests
+	@$(BIN)/pytest
+
+check: lint typecheck check-generated test ## all that CI checks
+
+constraints: ## write constraints.txt anew from what is newest today
+	@rm -rf .constraints-venv && $(PYTHON) -m venv .constraints-venv
+	@.constraints-venv/bin/pip install --quiet --upgrade-strategy eager '.[runner,dev]'
+	@.constraints-venv/bin/pip freeze --exclude script-runner-proxy > constraints.txt
+	@rm -rf .constraints-venv
+
+clean: ## delete what setup and the tools made
+	@rm -rf $(VENV) node_modules dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,68 @@
+"""Clients of the Prism mock that tell an error of Prism from an answer of the API."""
+
+from __future__ import annotations
+
+import httpx
+
+from generated_client import Client
+
+PRISM_ERROR_TYPE = "https://stoplight.io/prism/errors#"
+
+
+class PrismError(Exception):
+    """Prism refused the request or had no such answer; the API never said this."""
+
+
+def _prism_error(response: httpx.Response, body: bytes) -> PrismError | None:
+    # A request the description forbids is answered with the example of a 400 where there is one.
+    complaint = response.headers.get("sl-violations")
+    if response.headers.get("content-type", "").startswith("application/problem+json"):
+        complaint = body.decode()
+        assert PRISM_ERROR_TYPE in complaint, complaint
+    if complaint is None:
+        return None
+    return PrismError(f"{response.request.method} {response.request.url}: {complaint}")
+
+
+def refuse_prism_error(response: httpx.Response) -> None:
+    """An httpx response hook.
+
+    Raises:
+        PrismError: If the answer is Prism's own, not one of the API.
+    """
+    if error := _prism_error(response, response.read()):
+        raise error
+
+
+async def refuse_prism_error_async(response: httpx.Response) -> None:
+    """The same for an asyncio client."""
+    if error := _prism_error(response, await response.aread()):
+        raise error
+
+
+def prism_client(url: str, prefer: str | None = None) -> Client:
+    """A generated client of the mock, for use as a context manager.
+
+    Args:
+        url: Where the mock listens.
+        prefer: The answer to ask for, such as `code=404, example=job-not-found`.
+    """
+    headers = {} if prefer is None else {"Prefer": prefer}
+    client = Client(base_url=url, headers=headers, raise_on_unexpected_status=True)
+    client.set_httpx_client(
+        httpx.Client(
+            base_url=url,
+            headers=headers,
+            trust_env=False,
+            event_hooks={"response": [refuse_prism_error]},
+        )
+    )
+    client.set_async_httpx_client(
+        httpx.AsyncClient(
+            base_url=url,
+            headers=headers,
+            trust_env=False,
+            event_hooks={"response": [refuse_prism_error_async]},
+        )
+    )
+    return client
