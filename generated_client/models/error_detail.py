@@ -16,7 +16,7 @@ class ErrorDetail:
     code: str
     """ `SCRIPT_NOT_FOUND`, `INVALID_ARGS`, `JOB_NOT_FOUND`, `NOT_FOUND`, `INTERNAL_ERROR`; from a
     runner that checks who is calling also `UNAUTHORIZED`, `FORBIDDEN_HOST`,
-    `FORBIDDEN_ORIGIN`, `BODY_TOO_LARGE`, `UNSUPPORTED_MEDIA_TYPE`.
+    `FORBIDDEN_ORIGIN`, `BODY_TOO_LARGE`, `UNSUPPORTED_MEDIA_TYPE`, `UNAVAILABLE`.
      """
     message: str
     """ What was wrong, in a sentence. """

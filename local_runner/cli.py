@@ -1,0 +1,150 @@
+"""The command line: `local-runner start` and `local-runner check`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from local_runner import config as configuration
+from local_runner import events, server
+from local_runner.config import TOKEN_VARIABLE, Config, ConfigError
+from local_runner.events import LogFormat
+
+DEFAULT_CONFIG = "config.json"
+
+HOW_TO_WRITE_A_CONFIG = """\
+There is no {path}. Write one, for instance:
+
+  {{"scriptsFile": "./scripts.json"}}
+
+and beside it a scripts.json that lists the scripts callers may run:
+
+  {{"scripts": [{{"id": "hello", "path": "./hello.sh", "mode": "sync"}}]}}
+
+A whole one is in the folder examples/ of script-runner-proxy; to try it:
+
+  local-runner start --config examples/config.json"""
+
+config_option = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="The configuration to use.",
+)
+host_option = click.option("--host", help="The address to listen on, instead of server.host.")
+port_option = click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="The port to listen on, instead of server.port; 0 takes a free one.",
+)
+
+
+@click.group()
+@click.version_option(package_name="script-runner-proxy", prog_name="local-runner")
+def main() -> None:
+    """Run allow-listed scripts on this machine for whoever may call the HTTP API.
+
+    Which scripts, and who may call, is written in a config.json; a token for callers is taken from
+    the environment variable SCRIPT_RUNNER_TOKEN.
+    """
+
+
+@main.command()
+@config_option
+@host_option
+@port_option
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to write the log on stderr: for people, or one JSON object a line.",
+)
+def start(path: Path, host: str | None, port: int | None, log_format: LogFormat) -> None:
+    """Serve the scripts of a configuration until Ctrl-C or SIGTERM."""
+    config = _load(path, host, port)
+    # Taken out, so that no script finds it in its environment.
+    token = os.environ.pop(TOKEN_VARIABLE, None) or None
+    _refuse_open_door(config, token)
+    try:
+        listener = server.listen(config.server)
+        events.configure(log_format)
+        for warning in _warnings(config):
+            events.log("warning", message=warning)
+        server.serve(config, listener, token)
+    except server.ServerError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@config_option
+@host_option
+@port_option
+def check(path: Path, host: str | None, port: int | None) -> None:
+    """Check a configuration and print what would be served."""
+    config = _load(path, host, port)
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    _refuse_open_door(config, token)
+    click.echo(f"{path} is valid.\n")
+    click.echo(f"listens on   {config.server.host}:{config.server.port}")
+    click.echo(f"callers      {_callers(config, token)}")
+    click.echo(f"at once      {config.runner.max_concurrent} jobs, the others queue")
+    click.echo(f"history      {config.database} (the last {config.runner.max_jobs} jobs)")
+    click.echo(
+        f"logs         {config.runner.logs_dir} "
+        f"(at most {config.runner.max_log_bytes_per_stream} bytes of a stream)\n"
+    )
+    width = max((len(script.id) for script in config.scripts), default=0)
+    for script in config.scripts:
+        limit = f"{script.timeout_sec} s" if script.timeout_sec else "no time limit"
+        mode = script.mode or config.runner.default_mode
+        click.echo(f"  {script.id:{width}}  {mode:5}  {limit:13}  {script.path}")
+    for warning in _warnings(config):
+        click.echo(f"\nwarning: {warning}")
+
+
+def _load(path: Path, host: str | None, port: int | None) -> Config:
+    if not path.exists():
+        raise click.ClickException(HOW_TO_WRITE_A_CONFIG.format(path=path))
+    try:
+        config = configuration.load(path)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    given = {"host": host, "port": port}
+    changed = {name: value for name, value in given.items() if value is not None}
+    return config.model_copy(update={"server": config.server.model_copy(update=changed)})
+
+
+def _refuse_open_door(config: Config, token: str | None) -> None:
+    if config.server.is_loopback or token or config.server.allow_unauthenticated:
+        return
+    raise click.ClickException(
+        f"{config.server.host} can be reached from other machines, and whoever reaches it could "
+        f"run the scripts: set {TOKEN_VARIABLE} to a secret that callers must send, or listen on "
+        '127.0.0.1 (--host 127.0.0.1), or write "allowUnauthenticated": true in "server" if you '
+        "mean it"
+    )
+
+
+def _callers(config: Config, token: str | None) -> str:
+    hosts = ", ".join(config.server.allowed_hosts)
+    named = f"; also called {hosts}" if hosts else ""
+    return f"{'with the token' if token else 'without a token'}{named}"
+
+
+def _warnings(config: Config) -> list[str]:
+    warnings = [
+        f"script {script.id}: {script.path}: {script.problem}"
+        for script in config.scripts
+        if script.problem
+    ]
+    if not config.server.is_loopback and not config.server.allowed_hosts:
+        warnings.append(
+            "requests from other machines are refused until server.allowedHosts lists the names "
+            "or addresses they call this machine by"
+        )
+    return warnings

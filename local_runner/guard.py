@@ -1,0 +1,196 @@
+"""Who may call at all: host, origin, token, content type and size of every request."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Callable
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from generated_client.models import Error
+from local_runner.config import ServerConfig, is_loopback
+from local_runner.wire import JsonResponse, error_answer
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+"""The largest body of a request; the limit of the wire's reference server."""
+
+MAX_DISCARDED_BYTES = 8 * MAX_BODY_BYTES
+"""The most that is read of a body that is refused; then the connection is just closed."""
+
+CONTAINER_HOST = "host.docker.internal"
+"""The name by which a container reaches the machine it runs on."""
+
+_HOST_HEADER = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:/@\s]+)(?::\d{1,5})?", re.IGNORECASE)
+
+Check = Callable[[Headers], tuple[int, Error] | None]
+
+
+class Guard:
+    """ASGI middleware that refuses whoever was not told to be served.
+
+    A web page that somebody on this machine visits can send requests here. It is stopped by the
+    `Host` check (a name that was rebound to this machine), the `Origin` check (any page) and the
+    content type (a form, or a script that avoids the browser's own question).
+    """
+
+    def __init__(self, app: ASGIApp, config: ServerConfig, token: str | None) -> None:
+        """Wrap an application.
+
+        Args:
+            app: What is called when nothing is refused.
+            config: Whom to serve.
+            token: The token every request must carry; None for no token.
+        """
+        self._app = app
+        names = [CONTAINER_HOST, config.host, *config.allowed_hosts]
+        self._hosts = {name.lower().strip("[]").rstrip(".") for name in names}
+        self._origins = {origin.lower().rstrip("/") for origin in config.allowed_origins}
+        self._token = None if token is None else token.encode()
+        self._checks: list[Check] = [
+            self._check_host,
+            self._check_origin,
+            self._check_token,
+            self._check_length,
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a refusal, or let the application answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        # A preflight carries no credentials and no body; the application answers it.
+        is_preflight = scope["method"] == "OPTIONS" and "origin" in headers
+        checks = self._checks[:2] if is_preflight else self._checks
+        if scope["method"] == "POST":
+            checks = [*checks, _check_content_type]
+        for check in checks:
+            if refusal := check(headers):
+                await _discard_body(receive)
+                await _answer(*refusal)(scope, receive, send)
+                return
+        await self._app(scope, _BoundedBody(receive), send)
+
+    def _check_host(self, headers: Headers) -> tuple[int, Error] | None:
+        host = headers.get("host", "")
+        match = _HOST_HEADER.fullmatch(host)
+        name = match["name"].strip("[]").rstrip(".").lower() if match else ""
+        if name and (is_loopback(name) or name in self._hosts):
+            return None
+        return 403, error_answer(
+            "FORBIDDEN_HOST",
+            f"host {_quoted(host)} is not served here: call it localhost, "
+            "or add the name to server.allowedHosts",
+        )
+
+    def _check_origin(self, headers: Headers) -> tuple[int, Error] | None:
+        origin = headers.get("origin")
+        if origin is None or origin.lower() in self._origins:
+            return None
+        return 403, error_answer(
+            "FORBIDDEN_ORIGIN",
+            f"origin {_quoted(origin)} may not call this runner: "
+            "add it to server.allowedOrigins if you trust its pages",
+        )
+
+    def _check_token(self, headers: Headers) -> tuple[int, Error] | None:
+        if self._token is None or hmac.compare_digest(self._token, _token_of(headers)):
+            return None
+        return 401, error_answer(
+            "UNAUTHORIZED",
+            "this runner wants its token: send it as the Basic password "
+            "(http://any:TOKEN@host) or as a Bearer token",
+        )
+
+    @staticmethod
+    def _check_length(headers: Headers) -> tuple[int, Error] | None:
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) <= MAX_BODY_BYTES:
+            return None
+        return 413, _too_large()
+
+
+def _check_content_type(headers: Headers) -> tuple[int, Error] | None:
+    content_type = headers.get("content-type")
+    if content_type is None:
+        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        if not has_body:
+            return None
+    elif content_type.partition(";")[0].strip().lower() == "application/json":
+        return None
+    return 415, error_answer(
+        "UNSUPPORTED_MEDIA_TYPE",
+        f"content type {_quoted(content_type or 'missing')} is not accepted: send application/json",
+    )
+
+
+class BodyTooLarge(Exception):
+    """A body without a length went over the limit while it was read."""
+
+
+class _BoundedBody:
+    """Receives a request and stops at `MAX_BODY_BYTES`."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._left = MAX_BODY_BYTES
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            if message.get("more_body", False):
+                await _discard_body(self._receive)
+            raise BodyTooLarge
+        return message
+
+
+async def _discard_body(receive: Receive) -> None:
+    """Read what the caller is sending: many read no answer before they have sent everything."""
+    left = MAX_DISCARDED_BYTES
+    while left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
+
+
+async def refuse_large_body(*_: object) -> JsonResponse:
+    """The answer to `BodyTooLarge`."""
+    return _answer(413, _too_large())
+
+
+def _too_large() -> Error:
+    return error_answer("BODY_TOO_LARGE", f"body too large: max {MAX_BODY_BYTES} bytes")
+
+
+def _answer(status: int, error: Error) -> JsonResponse:
+    headers = {}
+    if status == 401:
+        headers["www-authenticate"] = 'Basic realm="script-runner", Bearer'
+    if status == 413:
+        # What is left of the body is not read.
+        headers["connection"] = "close"
+    return JsonResponse(error, status, headers)
+
+
+def _token_of(headers: Headers) -> bytes:
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    credentials = credentials.strip()
+    if scheme.lower() == "bearer":
+        return credentials.encode("latin-1")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(credentials, validate=True).partition(b":")[2]
+        except (binascii.Error, ValueError):
+            return b""
+    return b""
+
+
+def _quoted(value: str) -> str:
+    """A header as a message may quote it: printable, not long."""
+    return ascii(value[:100])[1:-1]

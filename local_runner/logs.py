@@ -1,0 +1,163 @@
+"""The log files of jobs: written with a bound, read in pages that do not cut characters."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+_UTF8_CONTINUATION = range(0x80, 0xC0)
+_MOST_CONTINUATION_BYTES = 3
+
+
+class LogWriter:
+    """The log of one stream of a running job: a file that stops growing, and its tail in memory.
+
+    Attributes:
+        size: Bytes in the file.
+        truncated: Whether bytes were thrown away because the file had reached its limit.
+    """
+
+    def __init__(self, path: Path, limit: int, preview_limit: int) -> None:
+        """Create the file, or empty it; a symbolic link is not followed.
+
+        Args:
+            path: The file; its folder is made when it is missing.
+            limit: The most bytes written to the file.
+            preview_limit: The most bytes kept of the tail.
+
+        Raises:
+            OSError: If the file cannot be opened.
+        """
+        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._file = os.open(path, flags, FILE_MODE)
+        self._limit = limit
+        self._preview_limit = preview_limit
+        self._tail = b""
+        self._written = 0
+        self.size = 0
+        self.truncated = False
+
+    def write(self, data: bytes) -> None:
+        """Add what the script wrote.
+
+        Raises:
+            OSError: If the file cannot be written, for instance because the disk is full.
+        """
+        self.add_to_preview(data)
+        room = memoryview(data)[: self._limit - self.size]
+        self.truncated = self.truncated or len(room) < len(data)
+        while room:
+            written = os.write(self._file, room)
+            self.size += written
+            room = room[written:]
+
+    def add_to_preview(self, data: bytes) -> None:
+        """Add to the tail what does not go to the file, such as why the job could not start."""
+        self._written += len(data)
+        kept = data if len(data) >= self._preview_limit else self._tail + data
+        self._tail = kept[-self._preview_limit :] if self._preview_limit else b""
+
+    def preview(self, *, ended: bool) -> str:
+        """The tail as text, beginning at the beginning of a character.
+
+        Args:
+            ended: Whether no more will come; a character that is not complete yet is left out
+                until then.
+        """
+        return decode_tail(self._tail, is_cut=self._written > len(self._tail), ended=ended)
+
+    def close(self) -> None:
+        """Close the file; `size`, `truncated` and the tail stay."""
+        os.close(self._file)
+
+
+def decode_tail(tail: bytes, *, is_cut: bool, ended: bool) -> str:
+    """Decode the last bytes of a log.
+
+    Args:
+        tail: The bytes.
+        is_cut: Whether bytes stand before them, so that they may begin inside a character.
+        ended: Whether no more bytes will come after them.
+    """
+    start = 0
+    if is_cut:
+        while start < min(_MOST_CONTINUATION_BYTES, len(tail)) and (
+            tail[start] in _UTF8_CONTINUATION
+        ):
+            start += 1
+    return codecs.getincrementaldecoder("utf-8")("replace").decode(tail[start:], final=ended)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a log; offsets and sizes are bytes."""
+
+    offset: int
+    next_offset: int
+    total_size: int
+    data: str
+
+
+def read_page(path: Path, offset: int, limit: int, *, ended: bool) -> Page:
+    """Read a page of a log.
+
+    The page ends before a character that would be cut, unless nothing would be left of it: a page
+    always advances while there are bytes after `offset`.
+
+    Args:
+        path: The log file; one that is missing, or is a symbolic link, reads as empty.
+        offset: The first byte wanted.
+        limit: The most bytes wanted.
+        ended: Whether the log is complete; half a character at its end is then invalid.
+
+    Raises:
+        OSError: If the file is there and cannot be read.
+    """
+    raw, total_size = _read(path, offset, limit)
+    next_offset = offset + len(raw)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(raw, final=ended and next_offset == total_size)
+    unfinished = len(decoder.getstate()[0])
+    if unfinished == len(raw):
+        return Page(offset, next_offset, total_size, raw.decode("utf-8", "replace"))
+    return Page(offset, next_offset - unfinished, total_size, text)
+
+
+def read_tail(path: Path, limit: int) -> tuple[int, str]:
+    """The size of a log that has ended, and its last bytes as text.
+
+    Args:
+        path: The log file; one that is missing reads as empty.
+        limit: The most bytes of the tail.
+
+    Raises:
+        OSError: If the file is there and cannot be read.
+    """
+    _, size = _read(path, 0, 0)
+    start = max(0, size - limit)
+    tail, _ = _read(path, start, limit)
+    return size, decode_tail(tail, is_cut=start > 0, ended=True)
+
+
+def _read(path: Path, offset: int, limit: int) -> tuple[bytes, int]:
+    """At most `limit` bytes from `offset`, and the size of the file."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return b"", 0
+        raise
+    try:
+        size = os.fstat(file).st_size
+        # A file that grows meanwhile must not give a page that ends past the size.
+        wanted = min(limit, max(0, size - offset))
+        return os.pread(file, wanted, offset) if wanted else b"", size
+    finally:
+        os.close(file)

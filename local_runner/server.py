@@ -1,0 +1,138 @@
+"""The local runner as a server: its socket, uvicorn, its signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import signal
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from local_runner import events
+from local_runner.api import application
+from local_runner.config import Config, ServerConfig
+from local_runner.process import use_cheap_child_watcher
+from local_runner.runner import Runner
+from local_runner.store import Store, StoreError
+
+BACKLOG = 2048
+"""Connections the system keeps while none is accepted; more than a crowd of sync runs."""
+
+KEEP_ALIVE_SECONDS = 30
+"""How long an idle connection stays open; longer than clients keep theirs."""
+
+GRACEFUL_SECONDS = 5
+"""How long answers may take to leave when the runner stops."""
+
+
+class ServerError(Exception):
+    """The server cannot start; the message says why in one line."""
+
+
+def listen(config: ServerConfig) -> socket.socket:
+    """Open the listening socket.
+
+    Raises:
+        ServerError: If the address cannot be listened on, for instance because it is in use.
+    """
+    where = f"{config.host}:{config.port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+        )[0]
+        # Not create_server: asyncio sends small answers at once only where the protocol is named.
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ServerError(f"cannot listen on {where}: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ServerError(f"cannot listen on {where}: {error.strerror}") from error
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The URL of a listening socket, by its address."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(config: Config, listener: socket.socket, token: str | None) -> None:
+    """Run until SIGTERM or SIGINT; scripts that run then are ended, queued jobs stay queued.
+
+    Args:
+        config: What to serve, and to whom.
+        listener: See `listen`.
+        token: The token every request must carry; None for no token.
+
+    Raises:
+        ServerError: If the history of jobs cannot be opened.
+    """
+    _allow_many_files()
+    try:
+        asyncio.run(_serve(config, listener, token))
+    except StoreError as error:
+        raise ServerError(str(error)) from error
+
+
+async def _serve(config: Config, listener: socket.socket, token: str | None) -> None:
+    use_cheap_child_watcher()
+    runner = Runner(config, Store(config.database))
+    await runner.recover()
+    server = _Server(
+        uvicorn.Config(
+            application(config, runner, token),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        ),
+        runner,
+    )
+    events.log("listening", url=url_of(listener), scripts=len(config.scripts))
+    await server.serve(sockets=[listener])
+    events.log("stopped")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that ends the scripts between its last accepted connection and its last answer."""
+
+    def __init__(self, config: uvicorn.Config, runner: Runner) -> None:
+        super().__init__(config)
+        self._runner = runner
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on a signal; uvicorn's own way would end the process by it, not with 0."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        yield
+
+    def _stop(self, number: signal.Signals) -> None:
+        events.log("stopping", signal=number.name)
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing more, end the scripts, let the answers leave."""
+        for listener in self.servers:
+            listener.close()
+        for listener_socket in sockets or []:
+            listener_socket.close()
+        await self._runner.stop()
+        await super().shutdown(sockets)
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files: each waiting request holds one, each script two."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,272 @@
+"""The history of jobs in SQLite: one row a job, one thread that writes, commits in groups."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+Stream = Literal["stdout", "stderr"]
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+FILE_MODE = 0o600
+LIVE_STATUSES = ("queued", "running")
+"""The statuses of a job that has not ended; every other one is terminal."""
+
+_SCHEMA = """
+CREATE TABLE jobs (
+  seq INTEGER PRIMARY KEY,
+  job_id TEXT NOT NULL UNIQUE,
+  script_id TEXT NOT NULL,
+  args TEXT NOT NULL,
+  mode TEXT NOT NULL,
+  status TEXT NOT NULL,
+  code INTEGER,
+  created_ms INTEGER NOT NULL,
+  started_ms INTEGER,
+  ended_ms INTEGER,
+  duration_ms INTEGER,
+  stdout_size INTEGER NOT NULL,
+  stderr_size INTEGER NOT NULL,
+  stdout_truncated INTEGER NOT NULL,
+  stderr_truncated INTEGER NOT NULL,
+  stdout_preview TEXT NOT NULL,
+  stderr_preview TEXT NOT NULL
+);
+-- Keeps finding the oldest ended jobs, and the live ones, free of the length of the history.
+CREATE INDEX ended_jobs ON jobs (seq) WHERE ended_ms IS NOT NULL;
+CREATE INDEX live_jobs ON jobs (seq) WHERE ended_ms IS NULL;
+"""
+
+
+class StoreError(Exception):
+    """The history cannot be opened or written; the message says why."""
+
+
+@dataclasses.dataclass
+class JobRecord:
+    """A job as the history keeps it. Times are milliseconds since the epoch, sizes bytes."""
+
+    seq: int
+    job_id: str
+    script_id: str
+    args: list[str]
+    mode: str
+    status: str
+    created_ms: int
+    code: int | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    duration_ms: int | None = None
+    stdout_size: int = 0
+    stderr_size: int = 0
+    stdout_truncated: bool = False
+    stderr_truncated: bool = False
+    stdout_preview: str = ""
+    stderr_preview: str = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the status is terminal."""
+        return self.status not in LIVE_STATUSES
+
+    def log_name(self, stream: Stream) -> str:
+        """The name of the log file of a stream."""
+        return f"{self.job_id}.{stream}.log"
+
+
+_COLUMNS = [field.name for field in dataclasses.fields(JobRecord)]
+_SAVE = (
+    f"INSERT OR REPLACE INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+)
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"
+
+
+def _to_row(record: JobRecord) -> list[Any]:
+    values = [getattr(record, name) for name in _COLUMNS]
+    values[_COLUMNS.index("args")] = json.dumps(record.args)
+    return values
+
+
+def _from_row(row: tuple[Any, ...]) -> JobRecord:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    values["args"] = json.loads(values["args"])
+    for flag in ("stdout_truncated", "stderr_truncated"):
+        values[flag] = bool(values[flag])
+    return JobRecord(**values)
+
+
+@dataclasses.dataclass
+class _Work:
+    """A function of the connection, run by the store's thread; its result goes to `done`."""
+
+    run: Callable[[sqlite3.Connection], Any]
+    durable: bool
+    done: asyncio.Future[Any]
+
+
+class Store:
+    """The history of jobs.
+
+    Every call is done by one thread in the order of the calls; calls that wait together share one
+    transaction, and so one write to the disk.
+
+    Attributes:
+        last_seq: The highest `seq` in the history when it was opened; 0 when it was empty.
+        count: Jobs in the history when it was opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the history, or begin one.
+
+        Args:
+            path: The SQLite file.
+
+        Raises:
+            StoreError: If it cannot be opened, is of a newer version, or is in use by another
+                local runner.
+        """
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        try:
+            self._connection = _open(path)
+            self.last_seq = self._one("SELECT coalesce(max(seq), 0) FROM jobs")
+            self.count = self._one("SELECT count(*) FROM jobs")
+        except (sqlite3.Error, OSError) as error:
+            hint = "; is another local runner using it?" if "locked" in str(error) else ""
+            raise StoreError(
+                f"{path}: the history of jobs cannot be opened: {error}{hint}"
+            ) from error
+        self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
+        self._thread.start()
+
+    def _one(self, query: str) -> int:
+        return int(self._connection.execute(query).fetchone()[0])
+
+    async def save(self, record: JobRecord, *, durable: bool = False) -> None:
+        """Write a job as it is now.
+
+        Args:
+            record: The job; later changes to it are not written by this call.
+            durable: Wait until it is on the disk, not only safe from a kill of this process.
+
+        Raises:
+            StoreError: If it cannot be written; the history is as it was.
+        """
+        row = _to_row(record)
+        await self._do(lambda connection: connection.execute(_SAVE, row), durable=durable)
+
+    async def get(self, job_id: str) -> JobRecord | None:
+        """Read a job, or None where there is none of that id."""
+        row = await self._do(
+            lambda connection: connection.execute(
+                f"{_SELECT} WHERE job_id = ?", [job_id]
+            ).fetchone()
+        )
+        return None if row is None else _from_row(row)
+
+    async def live(self) -> list[JobRecord]:
+        """The jobs that have not ended, the oldest first."""
+        rows = await self._do(
+            lambda connection: connection.execute(
+                f"{_SELECT} WHERE ended_ms IS NULL ORDER BY seq"
+            ).fetchall()
+        )
+        return [_from_row(row) for row in rows]
+
+    async def oldest_ended(self, count: int) -> list[JobRecord]:
+        """At most `count` ended jobs, the oldest first."""
+        rows = await self._do(
+            lambda connection: connection.execute(
+                f"{_SELECT} WHERE ended_ms IS NOT NULL ORDER BY seq LIMIT ?", [count]
+            ).fetchall()
+        )
+        return [_from_row(row) for row in rows]
+
+    async def delete(self, records: list[JobRecord]) -> None:
+        """Forget jobs.
+
+        Raises:
+            StoreError: If they cannot be deleted.
+        """
+        keys = [(record.seq,) for record in records]
+        await self._do(
+            lambda connection: connection.executemany("DELETE FROM jobs WHERE seq = ?", keys)
+        )
+
+    async def close(self) -> None:
+        """Write what waits and close the file."""
+        self._work.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._connection.close()
+
+    async def _do(self, run: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._work.put(_Work(run, durable, done))
+        return await done
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            group = [work]
+            while not self._work.empty():
+                following = self._work.get()
+                if following is None:
+                    self._work.put(None)
+                    break
+                group.append(following)
+            self._commit(group)
+
+    def _commit(self, group: list[_Work]) -> None:
+        results: list[Any] = []
+        failure: StoreError | None = None
+        try:
+            durable = any(work.durable for work in group)
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            with self._connection:
+                self._connection.execute("BEGIN")
+                results = [work.run(self._connection) for work in group]
+        except (sqlite3.Error, OverflowError) as error:
+            failure = StoreError(f"the history of jobs cannot be written: {error}")
+        for index, work in enumerate(group):
+            result = failure or results[index]
+            work.done.get_loop().call_soon_threadsafe(_settle, work.done, result)
+
+
+def _settle(done: asyncio.Future[Any], result: Any) -> None:
+    if done.cancelled():
+        return
+    if isinstance(result, StoreError):
+        done.set_exception(result)
+    else:
+        done.set_result(result)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Made here: SQLite would make it readable for everybody. Its journal takes the mode over.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+    try:
+        # Held until the process ends: two runners on one history would end each other's jobs.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN EXCLUSIVE")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"it is of version {version}, newer than this local runner")
+        if version == 0:
+            for statement in _SCHEMA.split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
