@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from scripts.flow_file import Constant, FlowFileError, load_flow
+from scripts.oomol_executor import SUBSCRIBE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_SECONDS = 30.0
@@ -543,6 +544,21 @@ def test_what_only_the_engine_can_answer_is_an_error_of_the_block(package: Packa
     assert error.endswith(
         "ValueError: this runner has no answer to QueryBlock: only OOMOL's engine has\n"
     )
+
+
+def test_the_weight_of_a_node_in_the_progress_is_taken_without_an_answer(package: Package) -> None:
+    package.block(
+        "weigh",
+        "async def main(params, context):\n"
+        "    await context.internal.update_node_weight('w', 2)\n    return {'x': 1}\n",
+        inputs=(),
+    )
+    package.flow(node("w", "weigh"))
+
+    document = package.run_json()
+
+    assert document["nodes"]["w"]["outputs"] == {"x": 1}
+    assert document["nodes"]["w"]["seconds"] < SUBSCRIBE_SECONDS
 
 
 def _can_lock(file: int) -> bool:

@@ -1,0 +1,315 @@
+"""`connect`, and the one way in which every operation of the API is called."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http
+import json
+import threading
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol, TypeVar, overload
+
+import httpcore
+import httpx
+
+from generated_client import Client
+from generated_client.errors import UnexpectedStatus
+from generated_client.models import Error
+from generated_client.types import Response
+from script_runner.errors import (
+    InvalidInput,
+    InvalidResponse,
+    RequestRejected,
+    RequestTimedOut,
+    RunnerUnreachable,
+)
+from script_runner.hints import (
+    hint_for_lost,
+    hint_for_rejection,
+    hint_for_timeout,
+    hint_for_unreachable,
+    hint_for_unusable,
+)
+from script_runner.inputs import DEFAULT_URL
+from script_runner.transport import (
+    ANSWER_SECONDS,
+    CALL_FAILURES,
+    CONNECT_SECONDS,
+    AnswerTooLarge,
+    Transport,
+    time_limit,
+)
+from script_runner.validation import check_types
+
+MAX_RUNNERS = 32
+"""The most base URLs whose connections are kept; the one longest unused goes first."""
+
+SHOWN_BODY_CHARACTERS = 200
+"""How much of an answer that makes no sense an error shows."""
+
+AnswerT = TypeVar("AnswerT")
+KindT = TypeVar("KindT")
+
+
+class Operation(Protocol[AnswerT]):
+    """A module of `generated_client.api.jobs`, such as `get_job`."""
+
+    @property
+    def sync_detailed(self) -> Callable[..., Response[Error | AnswerT]]:
+        """The generated function that calls the operation."""
+
+
+class AnyOperation(Protocol):
+    """An operation that has answers of several kinds, such as `run_script`."""
+
+    @property
+    def sync_detailed(self) -> Callable[..., Response[Any]]:
+        """The generated function that calls the operation."""
+
+
+class Runner:
+    """A script-runner at one URL, with connections that stay open between calls.
+
+    Safe to use from many threads at once. Make one with `connect`.
+
+    Attributes:
+        url: Where it is, without credentials.
+    """
+
+    def __init__(self, base_url: httpx.URL) -> None:
+        """Prepare the client; nothing is sent.
+
+        Args:
+            base_url: A checked URL, with credentials or without.
+        """
+        self.url = str(base_url.copy_with(userinfo=b"")).rstrip("/")
+        self._last = threading.local()
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        if base_url.userinfo:
+            # The header, not httpx's auth, which is worked out again for each request.
+            headers["Authorization"] = _basic_auth(base_url)
+        http_client = httpx.Client(
+            base_url=self.url,
+            headers=headers,
+            transport=Transport(base_url),
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            trust_env=False,
+            event_hooks={"request": [self._note_request], "response": [self._note_response]},
+        )
+        client = Client(base_url=self.url, raise_on_unexpected_status=True)
+        self._client = client.set_httpx_client(http_client)
+
+    def __repr__(self) -> str:
+        """The URL, without credentials."""
+        return f"Runner({self.url!r})"
+
+    @overload
+    def call(
+        self, operation: Operation[AnswerT], *arguments: object, **options: Any
+    ) -> AnswerT: ...
+
+    @overload
+    def call(
+        self, operation: AnyOperation, *arguments: object, returns: type[KindT], **options: Any
+    ) -> KindT: ...
+
+    def call(
+        self,
+        operation: AnyOperation,
+        *arguments: object,
+        returns: type[Any] | None = None,
+        time_limit_seconds: float = ANSWER_SECONDS,
+        **options: Any,
+    ) -> Any:
+        """Call an operation of the API once; it is never repeated.
+
+        Args:
+            operation: A module of `generated_client.api.jobs`: `run_script`, `get_job`,
+                `get_job_logs` or `cancel_job`.
+            arguments: What the operation takes by position, such as the job id.
+            returns: The model wanted, for an operation that has several.
+            time_limit_seconds: How long the whole of the call may take.
+            options: What the operation takes by name, such as `body`.
+
+        Returns:
+            The answer, a model of `generated_client.models`, each field of its type.
+
+        Raises:
+            RunnerUnreachable: If no answer came.
+            RequestTimedOut: If the answer was not whole within the time limit.
+            RequestRejected: If the answer was an HTTP error.
+            InvalidResponse: If the answer was not one of the API, or not of the wanted kind.
+        """
+        self._last.request = self._last.response = None
+        try:
+            with time_limit(time_limit_seconds):
+                parsed = operation.sync_detailed(*arguments, client=self._client, **options).parsed
+        except CALL_FAILURES as failure:
+            self._raise_failure(failure, time_limit_seconds)
+        except AnswerTooLarge as failure:
+            raise InvalidResponse(f"{self._asked()}: the answer is too large") from failure
+        except (UnexpectedStatus, ValueError, KeyError, TypeError, AttributeError) as failure:
+            if self._last.response is None:
+                raise
+            self._raise_unusable(failure)
+        except httpx.DecodingError as failure:
+            self._raise_unusable(failure)
+        if isinstance(parsed, Error):
+            self._raise_rejected()
+        if returns is not None and type(parsed) is not returns:
+            self._raise_unusable(
+                TypeError(f"{type(parsed).__name__} came where {returns.__name__} was wanted")
+            )
+        try:
+            check_types(parsed)
+        except ValueError as failure:
+            self._raise_unusable(failure)
+        return parsed
+
+    # httpx hooks: what an error message is made of. Each thread has its own.
+
+    def _note_request(self, request: httpx.Request) -> None:
+        self._last.request = request
+
+    def _note_response(self, response: httpx.Response) -> None:
+        self._last.response = response
+
+    def _asked(self) -> str:
+        request: httpx.Request | None = self._last.request
+        if request is None:
+            return f"calling script-runner at {self.url}"
+        return f"{request.method} {request.url.raw_path.decode()} at {self.url}"
+
+    def _raise_failure(self, failure: Exception, seconds: float) -> NoReturn:
+        """The error for a call that ended without a whole answer."""
+        request, response = self._last.request, self._last.response
+        cause = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
+        match failure:
+            case httpcore.ConnectError() | httpcore.ProxyError() | httpcore.UnsupportedProtocol():
+                error: Exception = RunnerUnreachable(
+                    f"{self._asked()}: no connection ({cause}). {hint_for_unreachable(self.url)}"
+                )
+            case httpcore.ConnectTimeout():
+                error = RunnerUnreachable(
+                    f"{self._asked()}: no connection within {CONNECT_SECONDS:g} s. "
+                    f"{hint_for_unreachable(self.url)}"
+                )
+            case httpcore.TimeoutException():
+                error = RequestTimedOut(
+                    f"{self._asked()}: no whole answer within {seconds:g} s. "
+                    f"{hint_for_timeout(request)}"
+                )
+            case _ if response is None:
+                error = RunnerUnreachable(
+                    f"{self._asked()}: the connection was lost before an answer came ({cause}). "
+                    f"{hint_for_lost(request)}"
+                )
+            case _:
+                error = InvalidResponse(
+                    f"{self._asked()}: answer {response.status_code} was cut off ({cause}). "
+                    f"{hint_for_lost(request)}"
+                )
+        raise error from failure
+
+    def _raise_unusable(self, failure: Exception) -> NoReturn:
+        """The error for an answer that the generated client could not use."""
+        response: httpx.Response = self._last.response
+        if response.status_code >= http.HTTPStatus.BAD_REQUEST:
+            self._raise_rejected(failure)
+        match failure:
+            case UnexpectedStatus():
+                why = "is not an answer of script-runner"
+            case json.JSONDecodeError() | UnicodeDecodeError() | httpx.DecodingError():
+                why = "is not JSON"
+            case KeyError():
+                why = f"lacks the field {failure.args[0]}"
+            case _ if not _is_json_object(response):
+                why = "is not a JSON object"
+            case _:
+                why = f"is not as described: {failure}"
+        raise InvalidResponse(
+            f"{self._asked()}: answer {response.status_code} {why}{_start_of(response)}. "
+            f"{hint_for_unusable(response.status_code)}"
+        ) from failure
+
+    def _raise_rejected(self, cause: Exception | None = None) -> NoReturn:
+        """The error for an HTTP error, with the runner's code and message where it gave them."""
+        response: httpx.Response = self._last.response
+        code, message = _error_of(response)
+        said = f"{code}: {message}" if code else f"no error of script-runner{_start_of(response)}"
+        raise RequestRejected(
+            f"{self._asked()}: {response.status_code} {said}. "
+            f"{hint_for_rejection(response.status_code, code)}",
+            status_code=response.status_code,
+            code=code,
+            message=message,
+        ) from cause
+
+
+def _error_of(response: httpx.Response) -> tuple[str | None, str | None]:
+    """The code and message of an `Error` body, None for any other body."""
+    try:
+        error = Error.from_dict(response.json())
+        check_types(error)
+    except (ValueError, KeyError, TypeError, AttributeError, httpx.DecodingError):
+        return None, None
+    return error.error.code, error.error.message
+
+
+def _is_json_object(response: httpx.Response) -> bool:
+    return isinstance(response.json(), dict)
+
+
+def _start_of(response: httpx.Response) -> str:
+    """The start of a body for a message, on one line."""
+    try:
+        text = " ".join(response.text[: SHOWN_BODY_CHARACTERS * 2].split())
+    except httpx.ResponseNotRead:
+        return ""
+    shown = text[:SHOWN_BODY_CHARACTERS]
+    return f' ("{shown}{"…" if len(text) > len(shown) else ""}")' if shown else " (empty)"
+
+
+def connect(url: str = DEFAULT_URL) -> Runner:
+    """The script-runner at a URL; the same object each time, so that its connections stay warm.
+
+    Nothing is sent yet.
+
+    Args:
+        url: `http://host:port`, with a prefix (`/tools`) where a proxy has one, and with
+            credentials (`http://any:TOKEN@host:port`) where the runner wants a token.
+
+    Raises:
+        InvalidInput: If it is not an http or https URL.
+    """
+    with _connecting:
+        return _connect(url)
+
+
+_connecting = threading.Lock()
+
+
+@functools.lru_cache(maxsize=MAX_RUNNERS)
+def _connect(url: str) -> Runner:
+    return Runner(_checked(url))
+
+
+def _checked(url: str) -> httpx.URL:
+    wanted = "must be a URL such as http://localhost:3000 (http or https, no query)"
+    try:
+        parsed = httpx.URL(url.strip())
+    except (httpx.InvalidURL, ValueError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"script_runner_url {wanted}: it cannot be read") from error
+    if parsed.scheme not in ("http", "https"):
+        raise InvalidInput(f"script_runner_url {wanted}: it begins with {parsed.scheme or 'none'}")
+    if not parsed.host:
+        raise InvalidInput(f"script_runner_url {wanted}: it has no host")
+    if parsed.query or parsed.fragment:
+        raise InvalidInput(f"script_runner_url {wanted}: it has a query or a fragment")
+    return parsed.copy_with(path=parsed.path.rstrip("/") or "/")
+
+
+def _basic_auth(url: httpx.URL) -> str:
+    credentials = f"{url.username}:{url.password}".encode()
+    return "Basic " + base64.b64encode(credentials).decode("ascii")

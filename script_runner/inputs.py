@@ -1,0 +1,111 @@
+"""Checks of inputs before anything is sent. A missing value and null are alike: the default."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from script_runner.errors import InvalidInput
+
+DEFAULT_URL = "http://localhost:3000"
+"""Where a script-runner listens on this machine by default."""
+
+Params = Mapping[str, Any]
+"""The inputs of a block by their handles; values of any type, since nobody checked them yet."""
+
+
+def text(params: Params, name: str) -> str:
+    """A text that must be there and not empty.
+
+    Raises:
+        InvalidInput: If it is missing, empty, not a text, or cannot be written as UTF-8.
+    """
+    value = params.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidInput(f"{name} must be a text that is not empty, got {_shown(value)}")
+    return _encodable(name, value)
+
+
+def texts(params: Params, name: str) -> list[str]:
+    """A list of texts, `[]` by default.
+
+    Raises:
+        InvalidInput: If it is not a list, or an item is not a text or cannot be written as UTF-8.
+    """
+    value = params.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple):
+        raise InvalidInput(f"{name} must be an array of texts, got {_shown(value)}")
+    for index, item in enumerate(value):
+        if not isinstance(item, str):
+            raise InvalidInput(f"{name}[{index}] must be a text, got {_shown(item)}")
+        _encodable(f"{name}[{index}]", item)
+    return list(value)
+
+
+def whole_number(params: Params, name: str, *, default: int, least: int) -> int:
+    """A whole number; `100.0` is one.
+
+    Raises:
+        InvalidInput: If it is no number, has a fraction, or is less than `least`.
+    """
+    value = params.get(name)
+    if value is None:
+        return default
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value != int(value) or value < least:
+        raise InvalidInput(f"{name} must be a whole number of {least} or more, got {_shown(value)}")
+    return int(value)
+
+
+def seconds(params: Params, name: str, *, default: float) -> float:
+    """A number of seconds, 0 or more.
+
+    Raises:
+        InvalidInput: If it is no finite number, or less than 0.
+    """
+    value = params.get(name)
+    if value is None:
+        return default
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value < 0:
+        raise InvalidInput(f"{name} must be a number of seconds, 0 or more, got {_shown(value)}")
+    return float(value)
+
+
+def stream(params: Params, name: str = "stream") -> str:
+    """The name of a stream, `stdout` by default.
+
+    Raises:
+        InvalidInput: If it is neither stdout nor stderr.
+    """
+    value = params.get(name)
+    if value is None:
+        return "stdout"
+    if value not in ("stdout", "stderr"):
+        raise InvalidInput(f"{name} must be stdout or stderr, got {_shown(value)}")
+    return str(value)
+
+
+def url(params: Params, name: str = "script_runner_url") -> str:
+    """The URL of a script-runner, `http://localhost:3000` by default; `connect` checks it.
+
+    Raises:
+        InvalidInput: If it is not a text.
+    """
+    return DEFAULT_URL if params.get(name) is None else text(params, name)
+
+
+def _encodable(name: str, value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{name} cannot be written as UTF-8: {error.reason}") from error
+    return value
+
+
+def _shown(value: object) -> str:
+    shown = "null" if value is None else repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:80]}…"

@@ -1,0 +1,228 @@
+"""The line view of a log: which line begins at which byte, and the lines themselves.
+
+A line ends at a newline only; a carriage return before it is dropped; a last line without a
+newline counts. The lines are those of `bytes.decode("utf-8", "replace")` of the whole log.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from array import array
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+from generated_client.models import LogPage
+from script_runner.client import Runner
+from script_runner.errors import InvalidResponse
+from script_runner.pages import PAGE_BYTES, REPLACEMENT, PageSource, RunnerLog, read_text
+
+Stream = Literal["stdout", "stderr"]
+
+CHECKPOINT_BYTES = 8 * 1024
+"""How far apart the remembered line starts of a log are at first: what a page reads too much."""
+
+MAX_CHECKPOINTS = 65_536
+"""The most line starts remembered of a log, 1 MiB of memory; then they are thinned out."""
+
+MAX_INDEXES = 32
+"""The most logs remembered; the one longest unused goes first."""
+
+
+@dataclass(frozen=True)
+class LogLines:
+    """Some lines of a log.
+
+    Attributes:
+        lines: The lines, without their ends.
+        total_lines: Lines in the whole log, as far as it was when it was read.
+        complete_lines: Those that end with a newline: all but perhaps the last.
+        truncated: Whether the runner threw away what came after, because the log was full.
+    """
+
+    lines: list[str]
+    total_lines: int
+    complete_lines: int
+    truncated: bool
+
+
+class LineIndex:
+    """Which line of a log begins where, as far as the log has been seen. Safe between threads."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.lock = threading.Lock()
+        self._starts = array("q", [0])
+        self._numbers = array("q", [0])
+        self._spacing = CHECKPOINT_BYTES
+        self.size = 0
+        """Bytes seen."""
+        self.newlines = 0
+        """Newlines in them."""
+        self._ends_with_newline = True
+        self.truncated = False
+        """Whether the runner said that it threw away the rest."""
+
+    @property
+    def total_lines(self) -> int:
+        """Lines seen, the last one also where it has no newline."""
+        return self.newlines + (not self._ends_with_newline)
+
+    def extend(self, source: PageSource) -> None:
+        """See the rest of the log, up to where it ends now.
+
+        Raises:
+            InvalidResponse: If the log is shorter than it was, or its pages do not advance.
+        """
+        while True:
+            page = source.page(self.size, PAGE_BYTES)
+            self.truncated = page.truncated
+            if page.total_size < self.size:
+                raise InvalidResponse(
+                    f"the log of job {page.job_id} has shrunk from {self.size} to "
+                    f"{page.total_size} bytes. Was the runner's history deleted?"
+                )
+            self._add(page)
+            if self.size >= page.total_size:
+                return
+
+    def _add(self, page: LogPage) -> None:
+        if not page.data:
+            return
+        self._remember_starts(page)
+        self.newlines += page.data.count("\n")
+        self.size = page.next_offset
+        self._ends_with_newline = page.data.endswith("\n")
+        while len(self._starts) > MAX_CHECKPOINTS:
+            self._spacing *= 2
+            self._starts = self._starts[::2]
+            self._numbers = self._numbers[::2]
+
+    def _remember_starts(self, page: LogPage) -> None:
+        """Note line starts whose byte is certain: before and after what could not be decoded."""
+        first, last = page.data.find(REPLACEMENT), page.data.rfind(REPLACEMENT)
+        if first < 0:
+            self._remember(page.data, page.offset, self.newlines)
+            return
+        self._remember(page.data[:first], page.offset, self.newlines)
+        after = page.data[last + 1 :]
+        if after:
+            before = page.data.count("\n", 0, last + 1)
+            self._remember(after, page.next_offset - len(after.encode()), self.newlines + before)
+
+    def _remember(self, text: str, offset: int, number: int) -> None:
+        """Note line starts in a text whose first byte is at `offset`, in the line `number`."""
+        raw = text.encode()
+        counted = 0
+        while True:
+            wanted = self._starts[-1] + self._spacing - offset
+            newline = raw.find(b"\n", max(wanted - 1, counted))
+            if newline < 0:
+                return
+            number += raw.count(b"\n", counted, newline + 1)
+            counted = newline + 1
+            self._starts.append(offset + counted)
+            self._numbers.append(number)
+
+    def start_before(self, line: int) -> tuple[int, int]:
+        """The last known line start at or before a line: its byte and its number."""
+        index = bisect.bisect_right(self._numbers, line) - 1
+        return self._starts[index], self._numbers[index]
+
+    def start_after(self, line: int) -> int:
+        """The first known line start at or after a line, or the end of what was seen."""
+        index = bisect.bisect_left(self._numbers, line)
+        return self._starts[index] if index < len(self._starts) else self.size
+
+
+class _Indexes:
+    """The indexes of the logs read last, by (URL, job id, stream)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_log: OrderedDict[tuple[str, str, str], LineIndex] = OrderedDict()
+
+    def get(self, key: tuple[str, str, str]) -> LineIndex:
+        with self._lock:
+            index = self._by_log.setdefault(key, LineIndex())
+            self._by_log.move_to_end(key)
+            if len(self._by_log) > MAX_INDEXES:
+                self._by_log.popitem(last=False)
+            return index
+
+    def forget(self, key: tuple[str, str, str]) -> None:
+        with self._lock:
+            self._by_log.pop(key, None)
+
+
+_indexes = _Indexes()
+
+
+def read_lines(
+    runner: Runner, job_id: str, stream: Stream = "stdout", *, offset: int = 0, limit: int = 100
+) -> LogLines:
+    """Read lines of a log. What was counted once is not read again: a later page is one request.
+
+    Args:
+        runner: See `connect`.
+        job_id: The job.
+        stream: `stdout` or `stderr`.
+        offset: The first line wanted, from 0; past the end there are none.
+        limit: The most lines wanted.
+
+    Raises:
+        ScriptRunnerError: See `Runner.call`; InvalidResponse also where the pages of the log
+            do not fit together.
+    """
+    key = (runner.url, job_id, stream)
+    index = _indexes.get(key)
+    try:
+        with index.lock:
+            return lines_of(RunnerLog(runner, job_id, stream), index, offset, limit)
+    except InvalidResponse:
+        # What was seen of this log cannot be trusted any more.
+        _indexes.forget(key)
+        raise
+
+
+def lines_of(source: PageSource, index: LineIndex, offset: int, limit: int) -> LogLines:
+    """Read lines of a log by its index, which is brought up to date.
+
+    Args:
+        source: Where the pages of the log come from.
+        index: What is known of it.
+        offset: The first line wanted, from 0.
+        limit: The most lines wanted.
+    """
+    watched = _Watched(source)
+    if offset + limit > index.newlines:
+        index.extend(watched)
+    end_line = min(offset + limit, index.total_lines)
+    lines: list[str] = []
+    if offset < end_line:
+        start, number = index.start_before(offset)
+        text = "".join(read_text(watched, start, index.start_after(end_line)))
+        lines = split_lines(text)[offset - number : end_line - number]
+    if watched.last is not None and watched.last.total_size > index.size:
+        index.extend(watched)
+    return LogLines(lines, index.total_lines, index.newlines, index.truncated)
+
+
+class _Watched:
+    """A source of pages that keeps the last one, to see from it whether the log has grown."""
+
+    def __init__(self, source: PageSource) -> None:
+        self._source = source
+        self.last: LogPage | None = None
+
+    def page(self, offset: int, limit: int) -> LogPage:
+        self.last = self._source.page(offset, limit)
+        return self.last
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text; only a newline ends one, a carriage return before it is dropped."""
+    *complete, last = text.split("\n")
+    lines = [line.removesuffix("\r") for line in complete]
+    return [*lines, last] if last else lines

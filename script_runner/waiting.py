@@ -1,0 +1,148 @@
+"""Waiting for the end of a job, with its output as it comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from generated_client.api.jobs import get_job
+from generated_client.models import Job
+from script_runner.client import Runner
+from script_runner.errors import (
+    RequestRejected,
+    RequestTimedOut,
+    RunnerUnreachable,
+    ScriptRunnerError,
+)
+from script_runner.lines import Stream, read_lines
+from script_runner.status import has_ended, status_of
+
+FIRST_INTERVAL_SECONDS = 0.05
+"""How long after the first look at a job the second one is."""
+
+MAX_INTERVAL_SECONDS = 5.0
+"""The longest time between two looks."""
+
+INTERVAL_SHARE = 0.05
+"""The time between two looks, as a share of the time waited: an end is seen at most so late."""
+
+AWAY_SECONDS = 60.0
+"""How long a runner that has answered before may give no answer, while it restarts for instance."""
+
+AWAY_STATUS_CODES = frozenset({502, 503, 504})
+"""HTTP errors of a runner, or of a proxy before it, that is briefly away."""
+
+MAX_STREAMED_LINES = 2_000
+"""The most lines of a stream that are passed on while waiting; the log has them all."""
+
+OnLine = Callable[[str, Stream], None]
+OnLook = Callable[[Job, float], None]
+
+
+def wait_for_job(
+    runner: Runner,
+    job_id: str,
+    *,
+    timeout_seconds: float = 300.0,
+    on_line: OnLine | None = None,
+    on_look: OnLook | None = None,
+) -> Job:
+    """Wait until a job has ended.
+
+    A runner that is away for less than a minute, after it has answered once, is waited for.
+
+    Args:
+        runner: See `connect`.
+        job_id: The job.
+        timeout_seconds: The longest wait; 0 looks once.
+        on_line: Called with each new line of the job's output and the name of its stream.
+        on_look: Called after each look with the job and the seconds waited so far.
+
+    Returns:
+        The ended job.
+
+    Raises:
+        RequestTimedOut: If the job has not ended in time; it goes on.
+        ScriptRunnerError: See `Runner.call`.
+    """
+    begun = time.monotonic()
+    deadline = begun + timeout_seconds
+    follower = _Follower(runner, job_id, on_line)
+    last_answer: float | None = None
+    while True:
+        try:
+            job = runner.call(get_job, job_id)
+            follower.follow(job)
+            last_answer = time.monotonic()
+        except ScriptRunnerError as error:
+            if last_answer is None or not _is_away(error):
+                raise
+            if time.monotonic() >= min(deadline, last_answer + AWAY_SECONDS):
+                raise
+        else:
+            waited = last_answer - begun
+            if on_look is not None:
+                on_look(job, waited)
+            if has_ended(job):
+                return job
+            if last_answer >= deadline:
+                raise RequestTimedOut(_too_late(runner, job, timeout_seconds))
+        _sleep_until_next_look(begun, deadline)
+
+
+def _sleep_until_next_look(begun: float, deadline: float) -> None:
+    now = time.monotonic()
+    interval = min(MAX_INTERVAL_SECONDS, (now - begun) * INTERVAL_SHARE)
+    time.sleep(max(0.0, min(max(FIRST_INTERVAL_SECONDS, interval), deadline - now)))
+
+
+def _is_away(error: ScriptRunnerError) -> bool:
+    if isinstance(error, RequestRejected):
+        return error.status_code in AWAY_STATUS_CODES
+    return isinstance(error, RunnerUnreachable | RequestTimedOut)
+
+
+def _too_late(runner: Runner, job: Job, timeout_seconds: float) -> str:
+    return (
+        f"job {job.job_id} at {runner.url} is still {status_of(job.status)} after "
+        f"{timeout_seconds:g} s. It goes on: wait again with a larger timeout_seconds, look at it "
+        "with get-job-status, or end it with cancel-job."
+    )
+
+
+class _Follower:
+    """Passes on the lines of a job as they come; of each stream at most `MAX_STREAMED_LINES`."""
+
+    def __init__(self, runner: Runner, job_id: str, on_line: OnLine | None) -> None:
+        self._runner = runner
+        self._job_id = job_id
+        self._on_line = on_line
+        self._passed: dict[Stream, int] = {"stdout": 0, "stderr": 0}
+        self._seen_bytes: dict[Stream, int] = {"stdout": 0, "stderr": 0}
+
+    def follow(self, job: Job) -> None:
+        if self._on_line is None:
+            return
+        self._follow_stream(job, "stdout", job.stdout_size)
+        self._follow_stream(job, "stderr", job.stderr_size)
+
+    def _follow_stream(self, job: Job, stream: Stream, size: int) -> None:
+        ended = has_ended(job)
+        passed = self._passed[stream]
+        if passed >= MAX_STREAMED_LINES or not (
+            size > self._seen_bytes[stream] or (ended and size)
+        ):
+            return
+        assert self._on_line is not None
+        room = MAX_STREAMED_LINES - passed
+        page = read_lines(self._runner, self._job_id, stream, offset=passed, limit=room)
+        # Half a line is passed on when it is whole, or when no more will come.
+        known = page.total_lines if ended else page.complete_lines
+        for line in page.lines[: known - passed]:
+            self._on_line(line, stream)
+        self._passed[stream] = min(known, MAX_STREAMED_LINES)
+        self._seen_bytes[stream] = size
+        if known > MAX_STREAMED_LINES:
+            self._on_line(
+                f"… {MAX_STREAMED_LINES} lines are shown here; get-job-logs has them all.", stream
+            )

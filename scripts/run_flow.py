@@ -1,0 +1,95 @@
+"""Run a flow on the real OOMOL Python executor, without OOMOL: `python -m scripts.run_flow FLOW`.
+
+`flow_file` reads the flow, `oomol_executor` talks to the executor, `flow_run` decides what runs
+when, `flow_report` prints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scripts.flow_file import Flow, FlowFileError, load_flow
+from scripts.flow_report import Report, print_summary
+from scripts.flow_run import FlowRun, Listener
+
+URL_HANDLE = "script_runner_url"
+DEFAULT_TIMEOUT_SECONDS = 600.0
+
+
+@click.command()
+@click.argument("flow", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NODE.HANDLE=VALUE",
+    help="Give an input another value: JSON, or else text.",
+)
+@click.option("--url", help=f"The value of {URL_HANDLE} wherever the flow gives it one.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULT_TIMEOUT_SECONDS,
+    show_default=True,
+    help="Seconds after which what still runs is killed.",
+)
+def main(
+    flow: Path, inputs: tuple[str, ...], url: str | None, as_json: bool, timeout: float
+) -> None:
+    """Run FLOW, a flow's folder or file, on the OOMOL Python executor of this environment.
+
+    Exits with 0 when all nodes finished, 1 when one failed or did not run, 2 for a wrong command
+    line or flow file (then nothing was started), 130 or 143 after SIGINT or SIGTERM.
+    """
+    try:
+        loaded = load_flow(flow)
+        loaded = loaded.with_values({**_urls(loaded, url), **dict(map(_parse_input, inputs))})
+        sys.exit(_run(loaded, as_json, timeout))
+    except FlowFileError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def _run(flow: Flow, as_json: bool, timeout: float) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A block may log what this terminal's encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    run = FlowRun(flow, Listener() if as_json else Report(flow))
+    asyncio.run(run.run(timeout))
+    if as_json:
+        click.echo(json.dumps(run.as_json(), indent=2))
+    else:
+        print_summary(run)
+    return run.exit_code
+
+
+def _urls(flow: Flow, url: str | None) -> dict[tuple[str, str], Any]:
+    # Only where the flow has the input: to add it would hide that OOMOL never runs the node.
+    nodes = [node for node in flow.nodes.values() if URL_HANDLE in node.inputs]
+    return {} if url is None else {(node.node_id, URL_HANDLE): url for node in nodes}
+
+
+def _parse_input(text: str) -> tuple[tuple[str, str], Any]:
+    target, equals, value = text.partition("=")
+    node_id, dot, handle = target.rpartition(".")
+    if not (equals and dot):
+        raise click.BadParameter(f"{text!r} is not NODE.HANDLE=VALUE", param_hint="--input")
+    try:
+        return (node_id, handle), json.loads(value)
+    except json.JSONDecodeError:
+        return (node_id, handle), value
+
+
+if __name__ == "__main__":
+    main()
