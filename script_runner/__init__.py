@@ -14,6 +14,7 @@
 description cannot say: warm connections, one family of errors, lines instead of bytes, waiting.
 """
 
+from script_runner import inputs, oomol
 from script_runner.client import Runner, connect
 from script_runner.errors import (
     InvalidInput,
@@ -23,12 +24,23 @@ from script_runner.errors import (
     RunnerUnreachable,
     ScriptRunnerError,
 )
-from script_runner.lines import LogLines, Stream, read_lines
+from script_runner.inputs import Stream
+from script_runner.lines import LogLines, read_lines
 from script_runner.output import whole_output
-from script_runner.status import describe_cancel, exit_code_of, has_ended, status_of
+from script_runner.status import (
+    describe_cancel,
+    exit_code_of,
+    has_ended,
+    status_of,
+    truncated_streams,
+)
+from script_runner.transport import ANSWER_SECONDS, CONNECT_SECONDS, SYNC_RUN_SECONDS
 from script_runner.waiting import wait_for_job
 
 __all__ = [
+    "ANSWER_SECONDS",
+    "CONNECT_SECONDS",
+    "SYNC_RUN_SECONDS",
     "InvalidInput",
     "InvalidResponse",
     "LogLines",
@@ -42,8 +54,11 @@ __all__ = [
     "describe_cancel",
     "exit_code_of",
     "has_ended",
+    "inputs",
+    "oomol",
     "read_lines",
     "status_of",
+    "truncated_streams",
     "wait_for_job",
     "whole_output",
 ]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Literal, TypeGuard
 
 from script_runner.errors import InvalidInput
 
 DEFAULT_URL = "http://localhost:3000"
 """Where a script-runner listens on this machine by default."""
 
-Params = Mapping[str, Any]
+Stream = Literal["stdout", "stderr"]
+"""The two streams of a job's output."""
+
+Params = Mapping[str, object]
 """The inputs of a block by their handles; values of any type, since nobody checked them yet."""
 
 
@@ -54,10 +58,9 @@ def whole_number(params: Params, name: str, *, default: int, least: int) -> int:
     value = params.get(name)
     if value is None:
         return default
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value != int(value) or value < least:
-        raise InvalidInput(f"{name} must be a whole number of {least} or more, got {_shown(value)}")
-    return int(value)
+    if _is_number(value) and value == int(value) >= least:
+        return int(value)
+    raise InvalidInput(f"{name} must be a whole number of {least} or more, got {_shown(value)}")
 
 
 def seconds(params: Params, name: str, *, default: float) -> float:
@@ -69,13 +72,12 @@ def seconds(params: Params, name: str, *, default: float) -> float:
     value = params.get(name)
     if value is None:
         return default
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < 0:
-        raise InvalidInput(f"{name} must be a number of seconds, 0 or more, got {_shown(value)}")
-    return float(value)
+    if _is_number(value) and 0 <= value <= threading.TIMEOUT_MAX:
+        return float(value)
+    raise InvalidInput(f"{name} must be a number of seconds, 0 or more, got {_shown(value)}")
 
 
-def stream(params: Params, name: str = "stream") -> str:
+def stream(params: Params, name: str) -> Stream:
     """The name of a stream, `stdout` by default.
 
     Raises:
@@ -84,9 +86,9 @@ def stream(params: Params, name: str = "stream") -> str:
     value = params.get(name)
     if value is None:
         return "stdout"
-    if value not in ("stdout", "stderr"):
-        raise InvalidInput(f"{name} must be stdout or stderr, got {_shown(value)}")
-    return str(value)
+    if value == "stdout" or value == "stderr":
+        return value
+    raise InvalidInput(f"{name} must be stdout or stderr, got {_shown(value)}")
 
 
 def url(params: Params, name: str = "script_runner_url") -> str:
@@ -96,6 +98,12 @@ def url(params: Params, name: str = "script_runner_url") -> str:
         InvalidInput: If it is not a text.
     """
     return DEFAULT_URL if params.get(name) is None else text(params, name)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _encodable(name: str, value: str) -> str:

@@ -11,14 +11,12 @@ import threading
 from array import array
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Literal
 
 from generated_client.models import LogPage
 from script_runner.client import Runner
 from script_runner.errors import InvalidResponse
+from script_runner.inputs import Stream
 from script_runner.pages import PAGE_BYTES, REPLACEMENT, PageSource, RunnerLog, read_text
-
-Stream = Literal["stdout", "stderr"]
 
 CHECKPOINT_BYTES = 8 * 1024
 """How far apart the remembered line starts of a log are at first: what a page reads too much."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from generated_client.models import Job
 from script_runner.client import Runner
-from script_runner.lines import Stream
+from script_runner.inputs import Stream
 from script_runner.pages import REPLACEMENT, RunnerLog, read_text
 
 

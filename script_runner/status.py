@@ -37,6 +37,12 @@ def exit_code_of(job: Job) -> int | None:
     return job.code if status_of(job.status) in ("completed", "failed") else None
 
 
+def truncated_streams(job: Job) -> list[str]:
+    """The streams of a job whose log was full, so that the runner threw the rest away."""
+    cut = {"stdout": job.stdout_truncated, "stderr": job.stderr_truncated}
+    return [stream for stream, is_cut in cut.items() if is_cut]
+
+
 def describe_cancel(job: Job) -> tuple[bool, str]:
     """What came of a cancel.
 

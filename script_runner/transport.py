@@ -23,6 +23,9 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 """How long the whole of an answer may take."""
 
+SYNC_RUN_SECONDS = 300.0
+"""How long the answer to a sync run may take, which comes when the script has ended."""
+
 KEEP_ALIVE_SECONDS = 3.0
 """How long an idle connection is kept; servers drop theirs after 5 s (Node's default)."""
 

@@ -14,7 +14,8 @@ from script_runner.errors import (
     RunnerUnreachable,
     ScriptRunnerError,
 )
-from script_runner.lines import Stream, read_lines
+from script_runner.inputs import Stream
+from script_runner.lines import read_lines
 from script_runner.status import has_ended, status_of
 
 FIRST_INTERVAL_SECONDS = 0.05

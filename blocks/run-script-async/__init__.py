@@ -1,0 +1,27 @@
+#region generated meta
+import typing
+class Inputs(typing.TypedDict):
+    script_id: str
+    args: list[str] | None
+    script_runner_url: str
+class Outputs(typing.TypedDict):
+    job_id: typing.NotRequired[str]
+#endregion
+
+from oocana import Context
+
+from generated_client.api.jobs import run_script
+from generated_client.models import AcceptedJob, RunRequest, RunRequestMode
+from script_runner import connect, inputs
+
+
+def main(params: Inputs, context: Context) -> Outputs:
+    """Start a script and return its job at once."""
+    body = RunRequest(
+        script_id=inputs.text(params, "script_id"),
+        args=inputs.texts(params, "args"),
+        mode=RunRequestMode.ASYNC,
+    )
+    runner = connect(inputs.url(params))
+    accepted = runner.call(run_script, body=body, returns=AcceptedJob)
+    return {"job_id": accepted.job_id}

@@ -1,0 +1,190 @@
+"""Each block against the mock of the API: what it sends, and what it makes of each answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+
+from script_runner import InvalidResponse, RequestRejected, RequestTimedOut, connect
+from tests.block_runner import run_block
+from tests.description import Answer, answers
+from tests.prism_client import refuse_prism_error
+
+LOG_ANSWER = "code=200, example=whole"
+"""What the log of a job is while another operation is tested."""
+
+JOB = {"job_id": "job_1795459086738_1"}
+INPUTS: dict[str, tuple[str, Mapping[str, object]]] = {
+    "run-script-async": ("runScript", {"script_id": "greet", "args": ["a b", "日志"]}),
+    "run-script-sync": ("runScript", {"script_id": "greet", "args": []}),
+    "get-job-status": ("getJob", JOB),
+    "get-job-logs": ("getJobLogs", {**JOB, "stream": "stderr", "offset": 0.0, "limit": 10.0}),
+    "cancel-job": ("cancelJob", JOB),
+    "wait-for-job": ("getJob", {**JOB, "timeout_seconds": 0}),
+}
+STATUS_WORDS = {
+    "queued": "queued",
+    "running": "running",
+    "succeeded": "completed",
+    "failed": "failed",
+    "timed_out": "failed",
+    "canceled": "cancelled",
+}
+
+
+def cases(status_codes: set[int] | None = None) -> list[Any]:
+    return [
+        pytest.param(block, answer, id=f"{block}-{answer.status}-{answer.example}")
+        for block, (operation, _) in INPUTS.items()
+        for answer in answers()
+        if answer.operation == operation and (status_codes is None or answer.status in status_codes)
+    ]
+
+
+@pytest.fixture
+def run_with_answer(mock_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a block while Prism gives one answer; a request Prism refuses fails the test."""
+    runner = connect(mock_url)
+    http_client = runner._client.get_httpx_client()
+    hooks = http_client.event_hooks
+
+    def run(block: str, answer: Answer) -> dict[str, Any]:
+        def prefer(request: httpx.Request) -> None:
+            is_log = request.url.path.endswith("/logs") and answer.operation != "getJobLogs"
+            request.headers["Prefer"] = LOG_ANSWER if is_log else answer.prefer
+
+        monkeypatch.setattr(
+            http_client,
+            "event_hooks",
+            {
+                "request": [*hooks["request"], prefer],
+                "response": [*hooks["response"], refuse_prism_error],
+            },
+        )
+        return run_block(block, **INPUTS[block][1], script_runner_url=mock_url)
+
+    return run
+
+
+def expected_job(body: dict[str, Any]) -> dict[str, Any]:
+    status = STATUS_WORDS[body["status"]]
+    return {
+        "status": status,
+        "exit_code": body["code"] if status in ("completed", "failed") else None,
+        "stdout_preview": body["stdoutPreview"],
+        "stderr_preview": body["stderrPreview"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("block", "answer"), [case for case in cases({200}) if case.values[0] == "get-job-status"]
+)
+def test_get_job_status_gives_the_words_of_the_product(
+    run_with_answer: Any, block: str, answer: Answer
+) -> None:
+    assert run_with_answer(block, answer) == expected_job(answer.body)
+
+
+@pytest.mark.parametrize(
+    ("block", "answer"), [case for case in cases({200}) if case.values[0] == "wait-for-job"]
+)
+def test_wait_for_job_gives_an_ended_job(run_with_answer: Any, block: str, answer: Answer) -> None:
+    if answer.body["endedAt"] is None:
+        with pytest.raises(
+            RequestTimedOut, match=f"is still {STATUS_WORDS[answer.body['status']]}"
+        ):
+            run_with_answer(block, answer)
+    else:
+        expected = {**expected_job(answer.body), "job_id": answer.body["jobId"]}
+        assert run_with_answer(block, answer) == expected
+
+
+PAGES = {
+    "whole": ["start"],
+    "empty": [],
+    "multi-byte": ["日志"],
+}
+"""What get-job-logs makes of the pages that are whole logs; the others begin or end elsewhere."""
+
+
+@pytest.mark.parametrize(
+    "answer", [a for a in answers() if (a.operation, a.status) == ("getJobLogs", 200)], ids=str
+)
+def test_get_job_logs_gives_lines_and_refuses_a_page_it_did_not_ask_for(
+    run_with_answer: Any, answer: Answer
+) -> None:
+    if answer.example in PAGES:
+        lines = PAGES[answer.example]
+        assert run_with_answer("get-job-logs", answer) == {
+            "logs": lines,
+            "total_lines": len(lines),
+            "truncated": False,
+        }
+    else:
+        with pytest.raises(InvalidResponse, match="asked for"):
+            run_with_answer("get-job-logs", answer)
+
+
+@pytest.mark.parametrize("answer", [a for a in answers() if a.status == 202], ids=str)
+def test_run_script_async_gives_the_job_id(run_with_answer: Any, answer: Answer) -> None:
+    assert run_with_answer("run-script-async", answer) == {"job_id": answer.body["jobId"]}
+
+
+COMPLETE = {"succeeded", "failed", "timed-out", "cancelled", "script-file-missing"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        a
+        for a in answers()
+        if a.operation == "runScript" and a.status == 200 and a.example in COMPLETE
+    ],
+    ids=str,
+)
+def test_run_script_sync_gives_the_whole_result_whatever_the_status(
+    run_with_answer: Any, answer: Answer
+) -> None:
+    assert run_with_answer("run-script-sync", answer) == {
+        "stdout": answer.body["stdoutPreview"],
+        "stderr": answer.body["stderrPreview"],
+        "exit_code": answer.body["code"],
+        "status": STATUS_WORDS[answer.body["status"]],
+        "job_id": answer.body["jobId"],
+        "truncated": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "answer", [a for a in answers() if a.operation == "cancelJob" and a.status == 200], ids=str
+)
+def test_cancel_job_says_what_came_of_it(run_with_answer: Any, answer: Answer) -> None:
+    outputs = run_with_answer("cancel-job", answer)
+    has_ended = answer.example.startswith("already-")
+    assert outputs["success"] is not has_ended
+    assert answer.body["jobId"] in outputs["message"]
+    if has_ended:
+        assert STATUS_WORDS[answer.body["status"]] in outputs["message"]
+
+
+@pytest.mark.parametrize(
+    ("block", "answer"), [case for case in cases() if case.values[1].status >= 400]
+)
+def test_every_error_answer_is_a_rejection_that_says_all(
+    run_with_answer: Any, mock_url: str, block: str, answer: Answer
+) -> None:
+    with pytest.raises(RequestRejected) as caught:
+        run_with_answer(block, answer)
+    error, detail = caught.value, answer.body["error"]
+    assert (error.status_code, error.code, error.message) == (
+        answer.status,
+        detail["code"],
+        detail["message"],
+    )
+    text = str(error)
+    for part in (mock_url, str(answer.status), detail["code"], detail["message"]):
+        assert part in text
+    assert text.startswith(("GET /", "POST /"))
