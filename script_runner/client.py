@@ -148,7 +148,7 @@ class Runner:
         except CALL_FAILURES as failure:
             self._raise_failure(failure, time_limit_seconds)
         except AnswerTooLarge as failure:
-            raise InvalidResponse(f"{self._asked()}: the answer is too large") from failure
+            raise InvalidResponse(f"{self._asked()}: the answer is too large") from None
         except (UnexpectedStatus, ValueError, KeyError, TypeError, AttributeError) as failure:
             if self._last.response is None:
                 raise
@@ -210,13 +210,14 @@ class Runner:
                     f"{self._asked()}: answer {response.status_code} was cut off ({cause}). "
                     f"{hint_for_lost(request)}"
                 )
-        raise error from failure
+        # The message says what went wrong; the traceback of the HTTP library would bury it.
+        raise error from None
 
     def _raise_unusable(self, failure: Exception) -> NoReturn:
         """The error for an answer that the generated client could not use."""
         response: httpx.Response = self._last.response
         if response.status_code >= http.HTTPStatus.BAD_REQUEST:
-            self._raise_rejected(failure)
+            self._raise_rejected()
         match failure:
             case UnexpectedStatus():
                 why = "is not an answer of script-runner"
@@ -231,9 +232,9 @@ class Runner:
         raise InvalidResponse(
             f"{self._asked()}: answer {response.status_code} {why}{_start_of(response)}. "
             f"{hint_for_unusable(response.status_code)}"
-        ) from failure
+        ) from None
 
-    def _raise_rejected(self, cause: Exception | None = None) -> NoReturn:
+    def _raise_rejected(self) -> NoReturn:
         """The error for an HTTP error, with the runner's code and message where it gave them."""
         response: httpx.Response = self._last.response
         code, message = _error_of(response)
@@ -244,7 +245,7 @@ class Runner:
             status_code=response.status_code,
             code=code,
             message=message,
-        ) from cause
+        ) from None
 
 
 def _error_of(response: httpx.Response) -> tuple[str | None, str | None]:

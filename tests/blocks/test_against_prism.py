@@ -64,7 +64,11 @@ def run_with_answer(mock_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
                 "response": [*hooks["response"], refuse_prism_error],
             },
         )
-        return run_block(block, **INPUTS[block][1], script_runner_url=mock_url)
+        inputs = {**INPUTS[block][1], "script_runner_url": mock_url}
+        if "job_id" in inputs:
+            # A job of its own for each answer: what is known of a log is kept between calls.
+            inputs["job_id"] = f"{block}-{answer.example}"
+        return run_block(block, **inputs)
 
     return run
 
