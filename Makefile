@@ -9,7 +9,7 @@ PYTHON_READY := $(VENV)/ready
 NODE_READY := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup generate check-generated lint format typecheck mock serve demo flow test check constraints clean
+.PHONY: help setup generate check-generated lint format typecheck mock serve demo flow test check package constraints clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ test: setup ## run all tests
 	@$(BIN)/pytest
 
 check: lint typecheck check-generated test ## all that CI checks
+
+package: setup ## make the OOMOL package, the wheel and the sdist in dist/
+	@$(PY) -m scripts.package
 
 constraints: ## write constraints.txt anew from what is newest today
 	@rm -rf .constraints-venv && $(PYTHON) -m venv .constraints-venv

@@ -1,6 +1,19 @@
-"""`python -m local_runner`, the same as `local-runner`."""
+"""`local-runner`, also as `python -m local_runner`."""
 
-from local_runner.cli import main
+import sys
+
+
+def run() -> None:
+    """Run the command line; says what is missing where only the blocks' needs are installed."""
+    try:
+        from local_runner.cli import main
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"local-runner needs {error.name}, which is not installed: "
+            "pip install 'script-runner-proxy[runner]'"
+        )
+    main(prog_name="local-runner")
+
 
 if __name__ == "__main__":
-    main(prog_name="local-runner")
+    run()

@@ -7,10 +7,11 @@ import contextlib
 import errno
 import os
 import signal
-import sys
+import subprocess
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import IO
 
 import psutil
 
@@ -23,7 +24,7 @@ JOB_VARIABLE = "SCRIPT_RUNNER_JOB_ID"
 OPEN_PIPE_SECONDS = 1.0
 """How long a job whose script has ended waits for a process that still holds its output open."""
 
-GROUP_POLL_SECONDS = 0.02
+GROUP_POLL_SECONDS = 0.05
 """How often a process group that was told to end is looked at, once the script itself is gone."""
 
 EXIT_CODE_NOT_FOUND = 127
@@ -31,7 +32,8 @@ EXIT_CODE_NOT_EXECUTABLE = 126
 SIGNAL_EXIT_CODE_BASE = 128
 """The exit codes of POSIX shells, which the wire has; 128 + N for a script ended by signal N."""
 
-STDOUT, STDERR = 1, 2
+READ_BYTES = 64 * 1024
+"""The most that is read of a stream at once: the size of a pipe on Linux."""
 
 
 class CannotStart(Exception):
@@ -47,31 +49,20 @@ class CannotStart(Exception):
         self.code = code
 
 
-class ScriptProcess(asyncio.SubprocessProtocol):
-    """A running script and its process group.
+class ScriptProcess:
+    """A running script and its process group. It belongs to one event loop.
 
     Attributes:
         output_failure: Why output could not be written to the log, or None.
     """
 
-    def __init__(self, stdout: LogWriter, stderr: LogWriter, kill_grace_seconds: float) -> None:
-        """Prepare; `start` makes the process."""
-        self._logs = {STDOUT: stdout, STDERR: stderr}
-        self._kill_grace_seconds = kill_grace_seconds
-        self._kill_timer: asyncio.TimerHandle | None = None
-        self._exited = asyncio.Event()
-        self._pipes_closed = asyncio.Event()
-        self._open_pipes = {STDOUT, STDERR}
-        self.output_failure: OSError | None = None
-
-    @classmethod
-    async def start(
-        cls,
+    def __init__(
+        self,
         command: Sequence[str],
         job_id: str,
         logs: tuple[LogWriter, LogWriter],
         kill_grace_seconds: float,
-    ) -> ScriptProcess:
+    ) -> None:
         """Start a script in a session and process group of its own, its stdin closed.
 
         Args:
@@ -83,45 +74,72 @@ class ScriptProcess(asyncio.SubprocessProtocol):
         Raises:
             CannotStart: If there is no process: file missing, not executable, out of resources.
         """
+        self._loop = asyncio.get_running_loop()
+        self._kill_grace_seconds = kill_grace_seconds
+        self._kill_timer: asyncio.TimerHandle | None = None
+        self._exited = asyncio.Event()
+        self._pipes_closed = asyncio.Event()
+        self.output_failure: OSError | None = None
         try:
-            _, process = await asyncio.get_running_loop().subprocess_exec(
-                lambda: cls(*logs, kill_grace_seconds),
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
+            self._process = subprocess.Popen(
+                command,
+                bufsize=0,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 env=_environment(job_id),
                 start_new_session=True,
             )
         except OSError as error:
             raise _cannot_start(command[0], error) from error
-        return process
+        pipes = (self._process.stdout, self._process.stderr)
+        self._open_pipes = {pipe: log for pipe, log in zip(pipes, logs, strict=True) if pipe}
+        for pipe in self._open_pipes:
+            os.set_blocking(pipe.fileno(), False)
+            self._loop.add_reader(pipe, self._read, pipe)
+        self._watch_for_exit()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport, which is there before any other call."""
-        self._transport = cast(asyncio.SubprocessTransport, transport)
+    def _watch_for_exit(self) -> None:
+        """Have `_exited` set when the script ends: by the system where it can, or by a thread."""
+        try:
+            self._pidfd = os.pidfd_open(self._process.pid)
+        except (AttributeError, OSError):
+            threading.Thread(target=self._wait_in_thread, daemon=True).start()
+        else:
+            self._loop.add_reader(self._pidfd, self._exit_seen)
 
-    @property
-    def pid(self) -> int:
-        """The process id of the script, which is also that of its process group."""
-        return self._transport.get_pid()
+    def _wait_in_thread(self) -> None:
+        self._process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed when the runner has stopped
+            self._loop.call_soon_threadsafe(self._exited.set)
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
+    def _exit_seen(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._process.wait()
+        self._exited.set()
+
+    def _read(self, pipe: IO[bytes]) -> None:
         """Write output to the log as it arrives; when that fails the script is ended."""
-        if self.output_failure is None:
+        try:
+            data = os.read(pipe.fileno(), READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._close(pipe)
+        elif self.output_failure is None:
             try:
-                self._logs[fd].write(data)
+                self._open_pipes[pipe].write(data)
             except OSError as error:
                 self.output_failure = error
                 self.terminate()
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002
-        """Note that nobody can write to this stream any more."""
-        self._open_pipes.discard(fd)
+    def _close(self, pipe: IO[bytes]) -> None:
+        self._loop.remove_reader(pipe)
+        pipe.close()
+        del self._open_pipes[pipe]
         if not self._open_pipes:
             self._pipes_closed.set()
-
-    def process_exited(self) -> None:
-        """Note that the script has ended; what it started may go on."""
-        self._exited.set()
 
     async def wait(self) -> int:
         """Wait until the script has ended and its output is collected.
@@ -136,37 +154,58 @@ class ScriptProcess(asyncio.SubprocessProtocol):
         if self._kill_timer is not None:
             await self._group_ended()
             self._kill_timer.cancel()
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(OPEN_PIPE_SECONDS):
                 await self._pipes_closed.wait()
-        returncode = cast(int, self._transport.get_returncode())
-        self._transport.close()
+        except TimeoutError:
+            for pipe in list(self._open_pipes):
+                self._close(pipe)
+        returncode = self._process.returncode
         return returncode if returncode >= 0 else SIGNAL_EXIT_CODE_BASE - returncode
 
-    def terminate(self) -> None:
-        """Send SIGTERM to the process group, and SIGKILL when the grace is over."""
+    def terminate(self) -> bool:
+        """Send SIGTERM to the process group, and SIGKILL when the grace is over.
+
+        Returns:
+            Whether there was something to end; once the script itself has ended, what it left
+            behind is not the job's any more.
+        """
+        if self._exited.is_set():
+            return False
         if self._kill_timer is None:
             self._signal(signal.SIGTERM)
-            self._kill_timer = asyncio.get_running_loop().call_later(
+            self._kill_timer = self._loop.call_later(
                 self._kill_grace_seconds, self._signal, signal.SIGKILL
             )
+        return True
 
     async def _group_ended(self) -> None:
         assert self._kill_timer is not None
-        loop = asyncio.get_running_loop()
-        while self._signal(0) and loop.time() < self._kill_timer.when() + OPEN_PIPE_SECONDS:
+        give_up = self._kill_timer.when() + OPEN_PIPE_SECONDS
+        while self._signal(0) and _has_live_process(self._process.pid):
+            if self._loop.time() >= give_up:
+                return
             await asyncio.sleep(GROUP_POLL_SECONDS)
 
     def _signal(self, number: int) -> bool:
         """Signal the group; False when it has no process any more."""
         try:
-            os.killpg(self.pid, number)
+            os.killpg(self._process.pid, number)
         except ProcessLookupError:
             return False
         except PermissionError:
             # Nothing but processes of another user is left (macOS also says so of zombies).
             return False
         return True
+
+
+def _has_live_process(group: int) -> bool:
+    """Whether a process group has more than zombies, which nothing can end."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def _environment(job_id: str) -> Mapping[str, str]:
@@ -189,14 +228,6 @@ def _cannot_start(path: str, error: OSError) -> CannotStart:
                 EXIT_CODE_NOT_EXECUTABLE,
             )
     return CannotStart(f"{path}: cannot be started: {error.strerror}", None)
-
-
-def use_cheap_child_watcher() -> None:
-    """Wait for children without a thread each, as Python 3.12 does by itself where it can."""
-    if sys.version_info < (3, 12) and hasattr(os, "pidfd_open"):
-        watcher = asyncio.PidfdChildWatcher()
-        watcher.attach_loop(asyncio.get_running_loop())
-        asyncio.get_event_loop_policy().set_child_watcher(watcher)
 
 
 def end_processes_of(job_ids: Iterable[str], kill_grace_seconds: float) -> int:

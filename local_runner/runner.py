@@ -65,10 +65,9 @@ class _LiveJob:
         return self.record
 
     def end_process(self, ended_by: EndedBy) -> None:
-        """Tell the script to end, for the first of the reasons that come."""
-        self.ended_by = self.ended_by or ended_by
-        if self.process is not None:
-            self.process.terminate()
+        """Tell the script to end, for the first of the reasons that come while it runs."""
+        if self.process is None or self.process.terminate():
+            self.ended_by = self.ended_by or ended_by
 
 
 def _take_output(record: JobRecord, logs: tuple[LogWriter, LogWriter]) -> None:
@@ -159,7 +158,8 @@ class Runner:
         job = self._new_job(script, checked, chosen)
         has_slot = self._take_slot(job)
         try:
-            await self._store.save(job.record, durable=True)
+            # Nobody is told of a sync job before it has ended: a crash of the system may lose it.
+            await self._store.save(job.record, durable=chosen == "async")
         except StoreError:
             if has_slot:
                 self._free_slot()
@@ -320,7 +320,7 @@ class Runner:
         command = [job.script.path, *job.record.args]
         grace = self._config.runner.kill_grace_seconds
         try:
-            job.process = await ScriptProcess.start(command, job.record.job_id, logs, grace)
+            job.process = ScriptProcess(command, job.record.job_id, logs, grace)
         except CannotStart as error:
             with contextlib.suppress(OSError):
                 logs[1].write(f"{error}\n".encode("utf-8", "replace"))

@@ -14,7 +14,6 @@ import uvicorn
 from local_runner import events
 from local_runner.api import application
 from local_runner.config import Config, ServerConfig
-from local_runner.process import use_cheap_child_watcher
 from local_runner.runner import Runner
 from local_runner.store import Store, StoreError
 
@@ -82,7 +81,6 @@ def serve(config: Config, listener: socket.socket, token: str | None) -> None:
 
 
 async def _serve(config: Config, listener: socket.socket, token: str | None) -> None:
-    use_cheap_child_watcher()
     runner = Runner(config, Store(config.database))
     await runner.recover()
     server = _Server(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import http
-import json
 import threading
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol, TypeVar, overload
@@ -14,9 +12,10 @@ import httpcore
 import httpx
 
 from generated_client import Client
-from generated_client.errors import UnexpectedStatus
 from generated_client.models import Error
 from generated_client.types import Response
+from script_runner.address import basic_auth, checked_url
+from script_runner.answers import UNUSABLE, error_of, start_of, why_unusable
 from script_runner.errors import (
     InvalidInput,
     InvalidResponse,
@@ -36,7 +35,6 @@ from script_runner.transport import (
     ANSWER_SECONDS,
     CALL_FAILURES,
     CONNECT_SECONDS,
-    AnswerTooLarge,
     Transport,
     time_limit,
 )
@@ -44,9 +42,6 @@ from script_runner.validation import check_types
 
 MAX_RUNNERS = 32
 """The most base URLs whose connections are kept; the one longest unused goes first."""
-
-SHOWN_BODY_CHARACTERS = 200
-"""How much of an answer that makes no sense an error shows."""
 
 AnswerT = TypeVar("AnswerT")
 KindT = TypeVar("KindT")
@@ -82,17 +77,22 @@ class Runner:
 
         Args:
             base_url: A checked URL, with credentials or without.
+
+        Raises:
+            InvalidInput: See `Transport`.
         """
         self.url = str(base_url.copy_with(userinfo=b"")).rstrip("/")
         self._last = threading.local()
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if base_url.userinfo:
             # The header, not httpx's auth, which is worked out again for each request.
-            headers["Authorization"] = _basic_auth(base_url)
+            headers["Authorization"] = basic_auth(base_url)
+        transport = Transport(base_url)
+        self._way = f" through the proxy {transport.proxy}" if transport.proxy else ""
         http_client = httpx.Client(
             base_url=self.url,
             headers=headers,
-            transport=Transport(base_url),
+            transport=transport,
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
             trust_env=False,
             event_hooks={"request": [self._note_request], "response": [self._note_response]},
@@ -136,6 +136,7 @@ class Runner:
             The answer, a model of `generated_client.models`, each field of its type.
 
         Raises:
+            InvalidInput: If the arguments cannot be sent, for instance not be written as UTF-8.
             RunnerUnreachable: If no answer came.
             RequestTimedOut: If the answer was not whole within the time limit.
             RequestRejected: If the answer was an HTTP error.
@@ -145,26 +146,20 @@ class Runner:
         try:
             with time_limit(time_limit_seconds):
                 parsed = operation.sync_detailed(*arguments, client=self._client, **options).parsed
+            if isinstance(parsed, Error):
+                self._raise_rejected()
+            if returns is not None and type(parsed) is not returns:
+                raise TypeError(f"it is {type(parsed).__name__}, not {returns.__name__}")
+            check_types(parsed)
         except CALL_FAILURES as failure:
             self._raise_failure(failure, time_limit_seconds)
-        except AnswerTooLarge as failure:
-            raise InvalidResponse(f"{self._asked()}: the answer is too large") from None
-        except (UnexpectedStatus, ValueError, KeyError, TypeError, AttributeError) as failure:
+        except (httpx.InvalidURL, *UNUSABLE) as failure:
             if self._last.response is None:
-                raise
+                self._raise_unsendable(failure)
             self._raise_unusable(failure)
-        except httpx.DecodingError as failure:
-            self._raise_unusable(failure)
-        if isinstance(parsed, Error):
-            self._raise_rejected()
-        if returns is not None and type(parsed) is not returns:
-            self._raise_unusable(
-                TypeError(f"{type(parsed).__name__} came where {returns.__name__} was wanted")
-            )
-        try:
-            check_types(parsed)
-        except ValueError as failure:
-            self._raise_unusable(failure)
+        finally:
+            # An answer may be large, and a thread may live long.
+            self._last.request = self._last.response = None
         return parsed
 
     # httpx hooks: what an error message is made of. Each thread has its own.
@@ -174,12 +169,14 @@ class Runner:
 
     def _note_response(self, response: httpx.Response) -> None:
         self._last.response = response
+        # httpx reads it even where it does not follow it, and fails where it makes no sense.
+        response.headers.pop("Location", None)
 
     def _asked(self) -> str:
         request: httpx.Request | None = self._last.request
         if request is None:
             return f"calling script-runner at {self.url}"
-        return f"{request.method} {request.url.raw_path.decode()} at {self.url}"
+        return f"{request.method} {request.url.raw_path.decode()} at {self.url}{self._way}"
 
     def _raise_failure(self, failure: Exception, seconds: float) -> NoReturn:
         """The error for a call that ended without a whole answer."""
@@ -192,7 +189,7 @@ class Runner:
                 )
             case httpcore.ConnectTimeout():
                 error = RunnerUnreachable(
-                    f"{self._asked()}: no connection within {CONNECT_SECONDS:g} s. "
+                    f"{self._asked()}: no connection within {min(seconds, CONNECT_SECONDS):g} s. "
                     f"{hint_for_unreachable(self.url)}"
                 )
             case httpcore.TimeoutException():
@@ -213,32 +210,30 @@ class Runner:
         # The message says what went wrong; the traceback of the HTTP library would bury it.
         raise error from None
 
+    def _raise_unsendable(self, failure: Exception) -> NoReturn:
+        """The error for a request that could not be made."""
+        if isinstance(failure, ValueError | httpx.InvalidURL):
+            raise InvalidInput(
+                f"{self._asked()}: this cannot be sent ({failure}). Check the inputs."
+            ) from None
+        # An operation called with arguments that it does not have.
+        raise failure
+
     def _raise_unusable(self, failure: Exception) -> NoReturn:
-        """The error for an answer that the generated client could not use."""
+        """The error for an answer that is not one of the API."""
         response: httpx.Response = self._last.response
         if response.status_code >= http.HTTPStatus.BAD_REQUEST:
             self._raise_rejected()
-        match failure:
-            case UnexpectedStatus():
-                why = "is not an answer of script-runner"
-            case json.JSONDecodeError() | UnicodeDecodeError() | httpx.DecodingError():
-                why = "is not JSON"
-            case KeyError():
-                why = f"lacks the field {failure.args[0]}"
-            case _ if not _is_json_object(response):
-                why = "is not a JSON object"
-            case _:
-                why = f"is not as described: {failure}"
         raise InvalidResponse(
-            f"{self._asked()}: answer {response.status_code} {why}{_start_of(response)}. "
-            f"{hint_for_unusable(response.status_code)}"
+            f"{self._asked()}: answer {response.status_code} {why_unusable(failure, response)}"
+            f"{start_of(response)}. {hint_for_unusable(response.status_code)}"
         ) from None
 
     def _raise_rejected(self) -> NoReturn:
         """The error for an HTTP error, with the runner's code and message where it gave them."""
         response: httpx.Response = self._last.response
-        code, message = _error_of(response)
-        said = f"{code}: {message}" if code else f"no error of script-runner{_start_of(response)}"
+        code, message = error_of(response)
+        said = f"{code}: {message}" if code else f"no error of script-runner{start_of(response)}"
         raise RequestRejected(
             f"{self._asked()}: {response.status_code} {said}. "
             f"{hint_for_rejection(response.status_code, code)}",
@@ -246,30 +241,6 @@ class Runner:
             code=code,
             message=message,
         ) from None
-
-
-def _error_of(response: httpx.Response) -> tuple[str | None, str | None]:
-    """The code and message of an `Error` body, None for any other body."""
-    try:
-        error = Error.from_dict(response.json())
-        check_types(error)
-    except (ValueError, KeyError, TypeError, AttributeError, httpx.DecodingError):
-        return None, None
-    return error.error.code, error.error.message
-
-
-def _is_json_object(response: httpx.Response) -> bool:
-    return isinstance(response.json(), dict)
-
-
-def _start_of(response: httpx.Response) -> str:
-    """The start of a body for a message, on one line."""
-    try:
-        text = " ".join(response.text[: SHOWN_BODY_CHARACTERS * 2].split())
-    except httpx.ResponseNotRead:
-        return ""
-    shown = text[:SHOWN_BODY_CHARACTERS]
-    return f' ("{shown}{"…" if len(text) > len(shown) else ""}")' if shown else " (empty)"
 
 
 def connect(url: str = DEFAULT_URL) -> Runner:
@@ -284,33 +255,14 @@ def connect(url: str = DEFAULT_URL) -> Runner:
     Raises:
         InvalidInput: If it is not an http or https URL.
     """
+    checked = checked_url(url)
     with _connecting:
-        return _connect(url)
+        return _connect(checked)
 
 
 _connecting = threading.Lock()
 
 
 @functools.lru_cache(maxsize=MAX_RUNNERS)
-def _connect(url: str) -> Runner:
-    return Runner(_checked(url))
-
-
-def _checked(url: str) -> httpx.URL:
-    wanted = "must be a URL such as http://localhost:3000 (http or https, no query)"
-    try:
-        parsed = httpx.URL(url.strip())
-    except (httpx.InvalidURL, ValueError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"script_runner_url {wanted}: it cannot be read") from error
-    if parsed.scheme not in ("http", "https"):
-        raise InvalidInput(f"script_runner_url {wanted}: it begins with {parsed.scheme or 'none'}")
-    if not parsed.host:
-        raise InvalidInput(f"script_runner_url {wanted}: it has no host")
-    if parsed.query or parsed.fragment:
-        raise InvalidInput(f"script_runner_url {wanted}: it has a query or a fragment")
-    return parsed.copy_with(path=parsed.path.rstrip("/") or "/")
-
-
-def _basic_auth(url: httpx.URL) -> str:
-    credentials = f"{url.username}:{url.password}".encode()
-    return "Basic " + base64.b64encode(credentials).decode("ascii")
+def _connect(url: httpx.URL) -> Runner:
+    return Runner(url)

@@ -69,4 +69,4 @@ def hint_for_unusable(status: int) -> str:
 
 
 def _is_run(request: httpx.Request | None) -> bool:
-    return request is not None and request.url.path.endswith("/run")
+    return request is not None and request.method == "POST" and request.url.path.endswith("/run")

@@ -115,5 +115,9 @@ def _encodable(name: str, value: str) -> str:
 
 
 def _shown(value: object) -> str:
-    shown = "null" if value is None else repr(value)
+    try:
+        shown = "null" if value is None else repr(value)
+    except ValueError:
+        # A number of more than 4300 digits.
+        shown = f"a value of type {type(value).__name__}"
     return shown if len(shown) <= 80 else f"{shown[:80]}…"

@@ -16,7 +16,15 @@ from generated_client.models import LogPage
 from script_runner.client import Runner
 from script_runner.errors import InvalidResponse
 from script_runner.inputs import Stream
-from script_runner.pages import PAGE_BYTES, REPLACEMENT, PageSource, RunnerLog, read_text
+from script_runner.pages import (
+    PAGE_BYTES,
+    REPLACEMENT,
+    PageSource,
+    RunnerLog,
+    has_shrunk,
+    read_text,
+    without_cut_character,
+)
 
 CHECKPOINT_BYTES = 8 * 1024
 """How far apart the remembered line starts of a log are at first: what a page reads too much."""
@@ -68,46 +76,46 @@ class LineIndex:
         return self.newlines + (not self._ends_with_newline)
 
     def extend(self, source: PageSource) -> None:
-        """See the rest of the log, up to where it ends now.
+        """See the rest of the log, up to where it ends now; what comes meanwhile is left.
 
         Raises:
             InvalidResponse: If the log is shorter than it was, or its pages do not advance.
         """
-        while True:
+        end: int | None = None
+        while end is None or self.size < end:
             page = source.page(self.size, PAGE_BYTES)
+            end = page.total_size if end is None else end
+            known = max(self.size, end)
+            if page.total_size < known:
+                raise has_shrunk(source, known, page.total_size)
             self.truncated = page.truncated
-            if page.total_size < self.size:
-                raise InvalidResponse(
-                    f"the log of job {page.job_id} has shrunk from {self.size} to "
-                    f"{page.total_size} bytes. Was the runner's history deleted?"
-                )
-            self._add(page)
-            if self.size >= page.total_size:
-                return
+            # Between whole characters more line starts are certain than between pages.
+            self._add(*without_cut_character(source, page, page.total_size))
 
-    def _add(self, page: LogPage) -> None:
-        if not page.data:
+    def _add(self, text: str, end: int) -> None:
+        """See the text of the bytes from what was seen to `end`."""
+        if not text:
             return
-        self._remember_starts(page)
-        self.newlines += page.data.count("\n")
-        self.size = page.next_offset
-        self._ends_with_newline = page.data.endswith("\n")
+        self._remember_starts(text, end)
+        self.newlines += text.count("\n")
+        self.size = end
+        self._ends_with_newline = text.endswith("\n")
         while len(self._starts) > MAX_CHECKPOINTS:
             self._spacing *= 2
             self._starts = self._starts[::2]
             self._numbers = self._numbers[::2]
 
-    def _remember_starts(self, page: LogPage) -> None:
+    def _remember_starts(self, text: str, end: int) -> None:
         """Note line starts whose byte is certain: before and after what could not be decoded."""
-        first, last = page.data.find(REPLACEMENT), page.data.rfind(REPLACEMENT)
+        first, last = text.find(REPLACEMENT), text.rfind(REPLACEMENT)
         if first < 0:
-            self._remember(page.data, page.offset, self.newlines)
+            self._remember(text, self.size, self.newlines)
             return
-        self._remember(page.data[:first], page.offset, self.newlines)
-        after = page.data[last + 1 :]
+        self._remember(text[:first], self.size, self.newlines)
+        after = text[last + 1 :]
         if after:
-            before = page.data.count("\n", 0, last + 1)
-            self._remember(after, page.next_offset - len(after.encode()), self.newlines + before)
+            before = text.count("\n", 0, last + 1)
+            self._remember(after, end - len(after.encode()), self.newlines + before)
 
     def _remember(self, text: str, offset: int, number: int) -> None:
         """Note line starts in a text whose first byte is at `offset`, in the line `number`."""
@@ -194,16 +202,20 @@ def lines_of(source: PageSource, index: LineIndex, offset: int, limit: int) -> L
         limit: The most lines wanted.
     """
     watched = _Watched(source)
-    if offset + limit > index.newlines:
-        index.extend(watched)
+    is_known = offset + limit <= index.newlines
+    if not is_known:
+        index.extend(source)
     end_line = min(offset + limit, index.total_lines)
     lines: list[str] = []
     if offset < end_line:
         start, number = index.start_before(offset)
         text = "".join(read_text(watched, start, index.start_after(end_line)))
         lines = split_lines(text)[offset - number : end_line - number]
-    if watched.last is not None and watched.last.total_size > index.size:
-        index.extend(watched)
+    if is_known and watched.last is not None:
+        # Else the lines and their number would not be of the same moment.
+        index.truncated = watched.last.truncated
+        if watched.last.total_size > index.size:
+            index.extend(source)
     return LogLines(lines, index.total_lines, index.newlines, index.truncated)
 
 
@@ -212,6 +224,7 @@ class _Watched:
 
     def __init__(self, source: PageSource) -> None:
         self._source = source
+        self.name = source.name
         self.last: LogPage | None = None
 
     def page(self, offset: int, limit: int) -> LogPage:

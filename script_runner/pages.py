@@ -28,6 +28,10 @@ MAX_CHARACTER_BYTES = 4
 class PageSource(Protocol):
     """Where pages of one log come from."""
 
+    @property
+    def name(self) -> str:
+        """Which log it is, for messages."""
+
     def page(self, offset: int, limit: int) -> LogPage:
         """The page of at most `limit` bytes from the byte `offset`."""
 
@@ -41,29 +45,51 @@ class RunnerLog:
         self._job_id = job_id
         self._stream = GetJobLogsStream(stream)
 
+    @property
+    def name(self) -> str:
+        """The stream, the job and the runner."""
+        return f"the {self._stream} log of job {self._job_id} at {self._runner.url}"
+
     def page(self, offset: int, limit: int) -> LogPage:
         """Read a page; see `PageSource`.
 
         Raises:
             ScriptRunnerError: See `Runner.call`; InvalidResponse also for a page that is not
-                the one asked for, or that does not advance.
+                the one asked for, that does not advance, or whose text is not that of its bytes.
         """
         page = self._runner.call(
             get_job_logs, self._job_id, stream=self._stream, offset=offset, limit=limit
         )
         if page.offset != offset or not offset <= page.next_offset <= offset + limit:
             raise InvalidResponse(
-                f"the {self._stream} log of job {self._job_id} at {self._runner.url}: asked for "
-                f"{limit} bytes from {offset}, got {page.offset} to {page.next_offset}. "
-                "Is this a script-runner?"
+                f"{self.name}: asked for {limit} bytes from {offset}, got {page.offset} to "
+                f"{page.next_offset}. Is this a script-runner?"
             )
         if page.next_offset == offset < page.total_size:
             raise InvalidResponse(
-                f"the {self._stream} log of job {self._job_id} at {self._runner.url}: a page "
-                f"does not advance beyond byte {offset} of {page.total_size}, so the rest "
-                "cannot be read"
+                f"{self.name}: a page does not advance beyond byte {offset} of "
+                f"{page.total_size}, so the rest cannot be read. Is this a script-runner?"
+            )
+        if not _may_be_the_text_of(page.data, page.next_offset - offset):
+            raise InvalidResponse(
+                f"{self.name}: {len(page.data)} characters came for the bytes {offset} to "
+                f"{page.next_offset}, which cannot be their text. Is this a script-runner?"
             )
         return page
+
+
+def has_shrunk(source: PageSource, known: int, total_size: int) -> InvalidResponse:
+    """The error for a log that has become shorter than it was known to be."""
+    return InvalidResponse(
+        f"{source.name} has shrunk from {known} to {total_size} bytes. Was the runner's history "
+        "deleted? Ask again."
+    )
+
+
+def _may_be_the_text_of(text: str, size: int) -> bool:
+    """Whether a text can be that of so many bytes: a replacement stands for one to three."""
+    longest = len(text.encode())
+    return longest - 2 * text.count(REPLACEMENT) <= size <= longest
 
 
 def read_text(source: PageSource, start: int, end: int) -> Iterator[str]:
@@ -83,16 +109,19 @@ def read_text(source: PageSource, start: int, end: int) -> Iterator[str]:
     while start < end:
         page = source.page(start, min(PAGE_BYTES, end - start))
         if page.total_size < end:
-            raise InvalidResponse(
-                f"the log of job {page.job_id} has shrunk to {page.total_size} bytes while it was "
-                "read. Was the runner's history deleted?"
-            )
-        text, start = _without_cut_character(source, page, end)
+            raise has_shrunk(source, end, page.total_size)
+        text, start = without_cut_character(source, page, end)
         yield text
 
 
-def _without_cut_character(source: PageSource, page: LogPage, end: int) -> tuple[str, int]:
-    """The text of a page up to the last place where nothing is cut, and that place."""
+def without_cut_character(source: PageSource, page: LogPage, end: int) -> tuple[str, int]:
+    """The text of a page up to the last place where nothing is cut, and that place.
+
+    Args:
+        source: Where the page came from.
+        page: The page.
+        end: The end of what is read, at most the size of the log: nothing is cut there.
+    """
     cut = page.next_offset
     if cut >= end or not page.data.endswith(REPLACEMENT):
         return page.data, cut

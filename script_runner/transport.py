@@ -7,15 +7,19 @@ waited for without end. httpcore, on which httpx stands, lets the limit be set w
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import ssl
 import threading
 import time
 import urllib.request
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import httpcore
 import httpx
+
+from script_runner.errors import InvalidInput
 
 CONNECT_SECONDS = 5.0
 """How long a connection may take."""
@@ -34,6 +38,9 @@ MAX_IDLE_CONNECTIONS = 20
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """The largest answer: a log page of 1 MiB is six times that when each byte is escaped in JSON."""
+
+WRITE_BYTES = 64 * 1024
+"""The most bytes written between two looks at the clock."""
 
 CONTAINER_HOST = "host.docker.internal"
 """The name by which a container reaches the machine it runs on."""
@@ -84,7 +91,10 @@ class _LimitedStream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(timeout, httpcore.WriteTimeout))
+        # httpcore starts its timeout anew whenever the server has taken some of the bytes.
+        for start in range(0, len(buffer), WRITE_BYTES):
+            part = buffer[start : start + WRITE_BYTES]
+            self._stream.write(part, _left(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -141,6 +151,9 @@ class Transport(httpx.BaseTransport):
 
     A proxy of the environment (`HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) is used, except for this
     machine and the one that hosts the container.
+
+    Attributes:
+        proxy: The URL of that proxy, without credentials; None where none is used.
     """
 
     def __init__(self, base_url: httpx.URL) -> None:
@@ -148,9 +161,12 @@ class Transport(httpx.BaseTransport):
 
         Args:
             base_url: An http or https URL; only requests below it are sent.
+
+        Raises:
+            InvalidInput: If the certificates or the proxy of the environment cannot be used.
         """
         # Reading the certificates takes 17 ms, so only where they are of use.
-        tls = httpx.create_ssl_context() if base_url.scheme == "https" else None
+        tls = _tls() if base_url.scheme == "https" else None
         options: dict[str, Any] = {
             "ssl_context": tls,
             # No cap: 200 sync runs that wait must not keep a cancel from being sent.
@@ -160,15 +176,18 @@ class Transport(httpx.BaseTransport):
             "network_backend": _LimitedBackend(),
         }
         proxy = _proxy_for(base_url)
+        self.proxy = None if proxy is None else str(proxy.copy_with(userinfo=b"")).rstrip("/")
         self._pool: httpcore.ConnectionPool = (
             httpcore.ConnectionPool(**options)
             if proxy is None
             else httpcore.HTTPProxy(
                 proxy_url=str(proxy.copy_with(userinfo=b"")),
-                proxy_auth=(proxy.username, proxy.password) if proxy.userinfo else None,
+                proxy_auth=_credentials(proxy) if proxy.userinfo else None,
                 **options,
             )
         )
+        # A runner that `connect` has dropped closes its connections when the last call has ended.
+        weakref.finalize(self, self._pool.close)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its answer, whose body is read later.
@@ -202,18 +221,46 @@ class Transport(httpx.BaseTransport):
 
 def _proxy_for(base_url: httpx.URL) -> httpx.URL | None:
     host = base_url.host
-    if _is_this_machine(host) or urllib.request.proxy_bypass(host):
+    # With its port, which an entry of NO_PROXY may have.
+    if _is_this_machine(host) or urllib.request.proxy_bypass(base_url.netloc.decode("ascii")):
         return None
     proxies = urllib.request.getproxies()
     proxy = proxies.get(base_url.scheme) or proxies.get("all")
     if not proxy:
         return None
-    return httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
+    variable = f"{base_url.scheme.upper()}_PROXY or ALL_PROXY"
+    try:
+        url = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
+    except (httpx.InvalidURL, ValueError):
+        raise InvalidInput(f"{variable} of the environment cannot be read as a URL") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InvalidInput(
+            f"{variable} of the environment is no http or https proxy, the only ones that can be "
+            f"used; NO_PROXY={host} goes around it"
+        )
+    return url
+
+
+def _credentials(url: httpx.URL) -> tuple[bytes, bytes]:
+    return url.username.encode(), url.password.encode()
+
+
+def _tls() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise InvalidInput(
+            "the certificates that SSL_CERT_FILE or SSL_CERT_DIR of the environment names cannot "
+            f"be read: {error}"
+        ) from None
 
 
 def _is_this_machine(host: str) -> bool:
-    return (
-        host in ("localhost", CONTAINER_HOST, "::1")
-        or host.endswith(".localhost")
-        or host.startswith("127.")
-    )
+    if host in ("localhost", CONTAINER_HOST) or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    # Connecting to 0.0.0.0, which servers print as where they listen, reaches this machine.
+    return address.is_loopback or address.is_unspecified

@@ -130,18 +130,17 @@ class _Follower:
     def _follow_stream(self, job: Job, stream: Stream, size: int) -> None:
         ended = has_ended(job)
         passed = self._passed[stream]
-        if passed >= MAX_STREAMED_LINES or not (
-            size > self._seen_bytes[stream] or (ended and size)
-        ):
+        if passed > MAX_STREAMED_LINES or not (size > self._seen_bytes[stream] or (ended and size)):
             return
         assert self._on_line is not None
         room = MAX_STREAMED_LINES - passed
-        page = read_lines(self._runner, self._job_id, stream, offset=passed, limit=room)
+        page = read_lines(self._runner, self._job_id, stream, offset=passed, limit=max(room, 1))
         # Half a line is passed on when it is whole, or when no more will come.
         known = page.total_lines if ended else page.complete_lines
-        for line in page.lines[: known - passed]:
+        for line in page.lines[: min(known - passed, room)]:
             self._on_line(line, stream)
-        self._passed[stream] = min(known, MAX_STREAMED_LINES)
+        # One more than are passed on: that there are more is said once, now or at a later look.
+        self._passed[stream] = min(known, MAX_STREAMED_LINES + 1)
         self._seen_bytes[stream] = size
         if known > MAX_STREAMED_LINES:
             self._on_line(

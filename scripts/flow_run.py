@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from scripts.flow_file import Connection, Constant, Flow, Node
@@ -113,6 +114,7 @@ class FlowRun:
     Args:
         flow: The flow.
         listener: What is told about the run.
+        command: The `python-executor` to start.
 
     Attributes:
         flow: The flow.
@@ -122,13 +124,14 @@ class FlowRun:
         interrupted: The signal that ended it, or None.
     """
 
-    def __init__(self, flow: Flow, listener: Listener) -> None:
+    def __init__(self, flow: Flow, listener: Listener, command: Path) -> None:
         self.flow = flow
         self.nodes = {node_id: NodeRun.of(node) for node_id, node in flow.nodes.items()}
         self.seconds = 0.0
         self.error: str | None = None
         self.interrupted: signal.Signals | None = None
         self._listener = listener
+        self._command = command
         self._jobs: dict[str, NodeRun] = {}
 
     @property
@@ -163,7 +166,7 @@ class FlowRun:
         self._refuse_incomplete_nodes()
         try:
             async with (
-                start_executor(self.flow.package, events) as executor,
+                start_executor(self._command, self.flow.package, events) as executor,
                 asyncio.timeout(timeout_seconds),
             ):
                 await self._run_nodes(executor)

@@ -59,6 +59,8 @@ def generate_into(folder: Path, root: Path) -> Path:
     )
     if generator.returncode != 0:
         raise GenerationFailed(generator.stdout.strip())
+    # The generator marks a package as typed only where it also writes a pyproject.toml.
+    (package / "py.typed").touch()
     return package
 
 

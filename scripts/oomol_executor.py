@@ -34,6 +34,8 @@ from scripts.flow_file import Block
 Message: TypeAlias = Mapping[str, Any]
 Events: TypeAlias = asyncio.Queue[Message | Exception]
 
+EXECUTOR = Path(sys.executable).with_name("python-executor")
+"""The executor of this Python environment."""
 END_SECONDS = 2.0
 """How long the executor may take to end after SIGTERM before its process group is killed."""
 SUBSCRIBE_SECONDS = 3.0
@@ -180,10 +182,11 @@ class Executor:
 
 
 @contextlib.asynccontextmanager
-async def start_executor(package: Path, events: Events) -> AsyncIterator[Executor]:
-    """Start the `python-executor` of this Python environment; on leaving, end it and clean up.
+async def start_executor(command: Path, package: Path, events: Events) -> AsyncIterator[Executor]:
+    """Start a `python-executor`; on leaving, end it and clean up.
 
     Args:
+        command: The program, in the Python environment that the blocks are to have.
         package: The root of the package whose blocks it is to run.
         events: Receives the executor's messages, the first is `ExecutorReady`, and one
             `ExecutorError` when its process ends.
@@ -200,7 +203,7 @@ async def start_executor(package: Path, events: Events) -> AsyncIterator[Executo
     with tempfile.TemporaryDirectory(prefix="run-flow-", ignore_cleanup_errors=True) as folder:
         async with _broker() as (broker, port), _client(port, session, events) as client:
             log = Path(folder, "executor.log")
-            process = _spawn(package, session, port, Path(folder), log)
+            process = _spawn(command, package, session, port, Path(folder), log)
             executor = Executor(process, log, client, broker, session, events)
             try:
                 yield executor
@@ -249,12 +252,11 @@ async def _client(port: int, session: str, events: Events) -> AsyncIterator[mqtt
 
 
 def _spawn(
-    package: Path, session: str, port: int, folder: Path, log: Path
+    command: Path, package: Path, session: str, port: int, folder: Path, log: Path
 ) -> subprocess.Popen[bytes]:
     data, session_dir, tmp = folder / "data", folder / "session", folder / "tmp"
     for made in (data, session_dir, tmp / package.name):
         made.mkdir(parents=True)
-    command = Path(sys.executable).with_name("python-executor")
     options = {
         "session-id": session,
         "address": f"{_HOST}:{port}",

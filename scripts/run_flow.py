@@ -19,6 +19,7 @@ import click
 from scripts.flow_file import Flow, FlowFileError, load_flow
 from scripts.flow_report import Report, print_summary
 from scripts.flow_run import FlowRun, Listener
+from scripts.oomol_executor import EXECUTOR
 
 URL_HANDLE = "script_runner_url"
 DEFAULT_TIMEOUT_SECONDS = 600.0
@@ -42,10 +43,20 @@ DEFAULT_TIMEOUT_SECONDS = 600.0
     show_default=True,
     help="Seconds after which what still runs is killed.",
 )
+@click.option(
+    "--executor",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The python-executor of another Python environment, instead of this one's.",
+)
 def main(
-    flow: Path, inputs: tuple[str, ...], url: str | None, as_json: bool, timeout: float
+    flow: Path,
+    inputs: tuple[str, ...],
+    url: str | None,
+    as_json: bool,
+    timeout: float,
+    executor: Path | None,
 ) -> None:
-    """Run FLOW, a flow's folder or file, on the OOMOL Python executor of this environment.
+    """Run FLOW, a flow's folder or file, on the OOMOL Python executor.
 
     Exits with 0 when all nodes finished, 1 when one failed or did not run, 2 for a wrong command
     line or flow file (then nothing was started), 130 or 143 after SIGINT or SIGTERM.
@@ -53,7 +64,7 @@ def main(
     try:
         loaded = load_flow(flow)
         loaded = loaded.with_values({**_urls(loaded, url), **dict(map(_parse_input, inputs))})
-        sys.exit(_run(loaded, as_json, timeout))
+        sys.exit(_run(loaded, as_json, timeout, executor or EXECUTOR))
     except FlowFileError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
@@ -61,11 +72,11 @@ def main(
         sys.exit(128 + signal.SIGINT)
 
 
-def _run(flow: Flow, as_json: bool, timeout: float) -> int:
+def _run(flow: Flow, as_json: bool, timeout: float, executor: Path) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A block may log what this terminal's encoding lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
-    run = FlowRun(flow, Listener() if as_json else Report(flow))
+    run = FlowRun(flow, Listener() if as_json else Report(flow), executor)
     asyncio.run(run.run(timeout))
     if as_json:
         click.echo(json.dumps(run.as_json(), indent=2))

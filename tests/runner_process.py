@@ -12,8 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
+
+from local_runner.process import JOB_VARIABLE
+from tests.waiting import wait_until
+
 READY_SECONDS = 20.0
 STOP_SECONDS = 20.0
+CALL_SECONDS = 30.0
 
 
 class RunnerProcess:
@@ -23,6 +30,7 @@ class RunnerProcess:
         folder: Where `config.json`, `scripts.json`, the scripts and the history are.
         url: Where it listens; another port after each start.
         events: The lines of its log so far, parsed.
+        http: A client of it that keeps its connections; another one after each start.
     """
 
     def __init__(
@@ -48,6 +56,7 @@ class RunnerProcess:
         self.folder = folder
         self.url = ""
         self.events: list[dict[str, Any]] = []
+        self.http: httpx.Client
         self._environment = environment or {}
         self._process: subprocess.Popen[str] | None = None
         for script_id, text in scripts.items():
@@ -78,17 +87,17 @@ class RunnerProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def command(self) -> list[str]:
+        """The command that starts the process."""
+        config = f"--config={self.folder / 'config.json'}"
+        return [sys.executable, "-m", "local_runner", "start", config, "--log-format=json"]
+
     def start(self) -> RunnerProcess:
         """Start the process and wait until it listens."""
+        self.url = ""
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "local_runner",
-                "start",
-                f"--config={self.folder / 'config.json'}",
-                "--log-format=json",
-            ],
+            self.command,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -97,8 +106,11 @@ class RunnerProcess:
         listening = threading.Event()
         self._reader = threading.Thread(target=self._read_log, args=(listening,), daemon=True)
         self._reader.start()
-        assert listening.wait(READY_SECONDS), f"the runner did not start: {self.events}"
-        assert self._process.poll() is None, f"the runner did not start: {self.events}"
+        listening.wait(READY_SECONDS)
+        if not self.url:
+            self.stop(signal.SIGKILL)
+            raise AssertionError(f"the runner did not start: {self.events}")
+        self.http = httpx.Client(base_url=self.url, timeout=CALL_SECONDS, trust_env=False)
         return self
 
     def _read_log(self, listening: threading.Event) -> None:
@@ -132,6 +144,8 @@ class RunnerProcess:
             self._reader.join()
             assert self._process.stderr is not None
             self._process.stderr.close()
+            if self.url:
+                self.http.close()
 
     def __enter__(self) -> RunnerProcess:
         """Start."""
@@ -141,3 +155,52 @@ class RunnerProcess:
         """Stop, unless it has ended already."""
         if self._process is not None and self._process.returncode is None:
             self.stop()
+
+    def run(self, script_id: str, *args: str, mode: str = "sync") -> dict[str, Any]:
+        """Run a script; returns the job of a sync run, what an async run answers."""
+        body = {"scriptId": script_id, "args": args, "mode": mode}
+        answer = self.http.post("/run", json=body)
+        assert answer.is_success, answer.text
+        return dict(answer.json())
+
+    def submit(self, script_id: str, *args: str) -> str:
+        """Run a script without waiting for its end; returns the job id."""
+        return str(self.run(script_id, *args, mode="async")["jobId"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """A job as it is now."""
+        return dict(self.http.get(f"/jobs/{job_id}").raise_for_status().json())
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Cancel a job; returns it as the runner answers then."""
+        return dict(self.http.post(f"/jobs/{job_id}/cancel").raise_for_status().json())
+
+    def log(self, job_id: str, stream: str = "stdout") -> str:
+        """The first 64 KiB of a log."""
+        answer = self.http.get(f"/jobs/{job_id}/logs", params={"stream": stream})
+        return str(answer.raise_for_status().json()["data"])
+
+    def ended(self, job_id: str) -> dict[str, Any]:
+        """Wait until a job has ended; returns it."""
+        return wait_until(lambda: ended_or_none(self.job(job_id)))
+
+    def printed(self, job_id: str, text: str) -> None:
+        """Wait until the stdout of a job has a text."""
+        wait_until(lambda: text in self.log(job_id))
+
+
+def ended_or_none(job: dict[str, Any]) -> dict[str, Any] | None:
+    """A job that has ended, None in place of one that has not."""
+    return None if job["status"] in ("queued", "running") else job
+
+
+def processes_of(job_id: str) -> list[psutil.Process]:
+    """The processes of a job that live, wherever they went."""
+    return [process for process in psutil.process_iter() if _job_of(process) == job_id]
+
+
+def _job_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(JOB_VARIABLE)
+    except (psutil.Error, OSError):
+        return None
