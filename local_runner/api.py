@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -21,7 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from local_runner import events
 from local_runner.config import Config
 from local_runner.guard import BodyTooLarge, Guard, refuse_large_body
-from local_runner.runner import STREAMS, Refused, Runner, Unavailable
+from local_runner.rules import Refused
+from local_runner.runner import STREAMS, Runner, Unavailable
 from local_runner.store import JobRecord, StoreError
 from local_runner.wire import (
     JsonResponse,
@@ -35,8 +37,11 @@ DEFAULT_LIMIT = 65536
 MAX_LIMIT = 1024 * 1024
 """The page sizes of the wire, in bytes."""
 
-MAX_SAFE_INTEGER = 2**53 - 1
-"""The largest integer that every JSON reader gets right (ECMAScript's)."""
+MAX_OFFSET = 2**63 - 1
+"""The largest offset that an answer can hold (`format: int64`)."""
+
+MAX_PREFIXED_DIGITS = 256
+"""From so many digits on a hexadecimal number is infinite in ECMAScript, as it is to us."""
 
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
@@ -145,6 +150,8 @@ class _AccessLog:
             return
         begun = time.monotonic()
         status = 0
+        # Routed as it was sent: an escaped slash is a part of a job id, not of a route.
+        scope = {**scope, "path": scope["raw_path"].decode("latin-1")}
 
         async def note_status(message: Message) -> None:
             nonlocal status
@@ -174,10 +181,15 @@ def _parse_body(raw: bytes) -> dict[str, Any]:
     if not raw:
         return {}
     try:
-        body = json.loads(raw)
+        # Strictly: json would also take UTF-16, a byte order mark and NaN.
+        body = json.loads(raw.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidJson from error
     return body if isinstance(body, dict) else {}
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _found(job_id: str, record: JobRecord | None) -> JobRecord:
@@ -192,15 +204,21 @@ def _query(request: Request, name: str) -> str:
     return values[0] if values else ""
 
 
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_PREFIXED = re.compile(r"0x[0-9a-f]+|0o[0-7]+|0b[01]+", re.ASCII | re.IGNORECASE)
+
+
 def _integer(text: str, *, least: int, default: int) -> int:
     """A number as ECMAScript reads it, or the default where it is none or too small."""
-    try:
-        number = float(text) if text and "_" not in text else math.nan
-    except ValueError:
+    text = text.strip()
+    number = math.nan
+    if _PREFIXED.fullmatch(text):
+        number = float(int(text, 0)) if len(text) < MAX_PREFIXED_DIGITS else math.inf
+    elif _DECIMAL.fullmatch(text):
+        number = float(text)
+    if not math.isfinite(number) or number != int(number) or number < least:
         return default
-    if not number.is_integer() or not least <= number <= MAX_SAFE_INTEGER:
-        return default
-    return int(number)
+    return min(int(number), MAX_OFFSET)
 
 
 async def _refused(_: Request, error: Exception) -> Response:

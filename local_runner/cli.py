@@ -9,7 +9,7 @@ import click
 
 from local_runner import config as configuration
 from local_runner import events, server
-from local_runner.config import TOKEN_VARIABLE, Config, ConfigError
+from local_runner.config import TOKEN_VARIABLE, Config, ConfigError, ConfigMissing
 from local_runner.events import LogFormat
 
 DEFAULT_CONFIG = "config.json"
@@ -67,8 +67,9 @@ def main() -> None:
 def start(path: Path, host: str | None, port: int | None, log_format: LogFormat) -> None:
     """Serve the scripts of a configuration until Ctrl-C or SIGTERM."""
     config = _load(path, host, port)
+    token = _token()
     # Taken out, so that no script finds it in its environment.
-    token = os.environ.pop(TOKEN_VARIABLE, None) or None
+    os.environ.pop(TOKEN_VARIABLE, None)
     _refuse_open_door(config, token)
     try:
         listener = server.listen(config.server)
@@ -87,7 +88,7 @@ def start(path: Path, host: str | None, port: int | None, log_format: LogFormat)
 def check(path: Path, host: str | None, port: int | None) -> None:
     """Check a configuration and print what would be served."""
     config = _load(path, host, port)
-    token = os.environ.get(TOKEN_VARIABLE) or None
+    token = _token()
     _refuse_open_door(config, token)
     click.echo(f"{path} is valid.\n")
     click.echo(f"listens on   {config.server.host}:{config.server.port}")
@@ -108,15 +109,25 @@ def check(path: Path, host: str | None, port: int | None) -> None:
 
 
 def _load(path: Path, host: str | None, port: int | None) -> Config:
-    if not path.exists():
-        raise click.ClickException(HOW_TO_WRITE_A_CONFIG.format(path=path))
     try:
         config = configuration.load(path)
+    except ConfigMissing as error:
+        raise click.ClickException(HOW_TO_WRITE_A_CONFIG.format(path=path)) from error
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     given = {"host": host, "port": port}
     changed = {name: value for name, value in given.items() if value is not None}
     return config.model_copy(update={"server": config.server.model_copy(update=changed)})
+
+
+def _token() -> str | None:
+    """The token of the environment; an empty one is none."""
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    try:
+        (token or "").encode()
+    except UnicodeEncodeError as error:
+        raise click.ClickException(f"{TOKEN_VARIABLE} is not UTF-8: choose another") from error
+    return token
 
 
 def _refuse_open_door(config: Config, token: str | None) -> None:
@@ -131,9 +142,13 @@ def _refuse_open_door(config: Config, token: str | None) -> None:
 
 
 def _callers(config: Config, token: str | None) -> str:
-    hosts = ", ".join(config.server.allowed_hosts)
-    named = f"; also called {hosts}" if hosts else ""
-    return f"{'with the token' if token else 'without a token'}{named}"
+    server = config.server
+    parts = ["only this machine" if server.is_loopback else "other machines too"]
+    parts.append("with the token" if token else "without a token")
+    if server.allowed_hosts:
+        parts.append(f"by the names {', '.join(server.allowed_hosts)} too")
+    parts.append(f"web pages of {', '.join(server.allowed_origins) or 'no origin'}")
+    return ", ".join(parts)
 
 
 def _warnings(config: Config) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -24,6 +26,9 @@ TOKEN_VARIABLE = "SCRIPT_RUNNER_TOKEN"
 MAX_PREVIEW_BYTES = 1024 * 1024
 """The largest `previewMaxBytes`: previews are kept in memory and in the history of jobs."""
 
+MAX_TIMEOUT_SECONDS = 365 * 24 * 3600
+"""The longest `timeoutSec`; timers of the operating system overflow far beyond it."""
+
 Mode = Literal["sync", "async"]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -32,12 +37,37 @@ class ConfigError(Exception):
     """A configuration that cannot be used; the message names file, key and what is wanted."""
 
 
+class ConfigMissing(ConfigError):
+    """There is no `config.json`."""
+
+
 def _from_the_file(path: str, info: ValidationInfo) -> str:
     """Make a path absolute; a relative one is relative to the file that names it."""
     assert info.context is not None
+    if "\0" in path:
+        raise ValueError("a path holds no null byte")
     folder: Path = info.context["folder"]
     # Not resolved: a path that goes through a link stays one when the link is changed.
     return os.path.normpath(folder / path)
+
+
+def _names_a_file(path: str) -> str:
+    if not Path(path).name:
+        raise ValueError(f"{path} names no file")
+    return path
+
+
+def _as_browsers_write_it(origin: str) -> str:
+    if origin != "null" and not re.fullmatch(r"https?://[^/@?#*\s]+/?", origin, re.IGNORECASE):
+        raise ValueError(f"{origin!r} is no origin such as https://tools.example")
+    return origin.lower().rstrip("/")
+
+
+def _without_port(host: str) -> str:
+    name = host.lower().strip("[]").rstrip(".")
+    if not re.fullmatch(r"[^/@:*\s]+|[0-9a-f:.]+:[0-9a-f:.]*", name):
+        raise ValueError(f"{host!r} is no name or address without a port, such as box.example")
+    return name
 
 
 def _valid_pattern(pattern: str) -> str:
@@ -66,9 +96,9 @@ class ServerConfig(_Strict):
     """The address to listen on."""
     port: Port = 3000
     """The port to listen on; 0 takes a free one."""
-    allowed_hosts: tuple[str, ...] = ()
+    allowed_hosts: tuple[Annotated[str, AfterValidator(_without_port)], ...] = ()
     """Names, beside those of this machine, that a request may call the runner by (`Host`)."""
-    allowed_origins: tuple[str, ...] = ()
+    allowed_origins: tuple[Annotated[str, AfterValidator(_as_browsers_write_it)], ...] = ()
     """Origins of web pages that may call, such as `https://tools.example`."""
     allow_unauthenticated: bool = False
     """Listen beyond loopback without a token."""
@@ -90,7 +120,7 @@ class RunnerConfig(_Strict):
     """The most bytes kept of one stream of one job; the rest is thrown away."""
     preview_max_bytes: int = Field(default=4096, ge=0, le=MAX_PREVIEW_BYTES)
     """The most bytes of a stream's tail in a job's preview."""
-    job_store_file: FilePath = "./jobs.json"
+    job_store_file: Annotated[FilePath, AfterValidator(_names_a_file)] = "./jobs.json"
     """Names the history of jobs; the local runner keeps it beside, see `Config.database`."""
     logs_dir: FilePath = "./logs"
     """The folder of the log files."""
@@ -120,7 +150,7 @@ class ScriptConfig(_Strict):
     """The file to execute."""
     mode: Mode | None = None
     """The mode of a run whose request names none."""
-    timeout_sec: int = Field(default=0, ge=0)
+    timeout_sec: int = Field(default=0, ge=0, le=MAX_TIMEOUT_SECONDS)
     """The longest run in seconds; 0 for no limit."""
     args: ArgsConfig = Field(default_factory=ArgsConfig)
     """Which arguments it takes."""
@@ -187,8 +217,9 @@ def load(path: Path) -> Config:
         The configuration; its paths are absolute and its `scripts` are filled.
 
     Raises:
-        ConfigError: If either file is missing or unreadable, is not JSON, or holds an unknown key,
-            a value of the wrong type or range, an invalid pattern or an id twice.
+        ConfigMissing: If there is no such file.
+        ConfigError: If the scripts file is missing, or either is unreadable, not JSON, or holds
+            an unknown key, a value of the wrong type or range, an invalid pattern or an id twice.
     """
     config = _read(path, Config)
     if config.scripts_file is None:
@@ -205,7 +236,8 @@ def _read(path: Path, model: type[ModelT]) -> ModelT:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file") from error
+        missing = ConfigMissing if model is Config else ConfigError
+        raise missing(f"{path}: no such file") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -230,4 +262,5 @@ def _first_problem(error: ValidationError) -> str:
             wanted = str(problem["ctx"]["error"])
         case _:
             wanted = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{key}: {wanted}" if key else wanted
+    # A key may hold a line feed; the message is one line all the same.
+    return f"{json.dumps(key, ensure_ascii=False)[1:-1]}: {wanted}" if key else wanted

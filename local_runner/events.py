@@ -37,6 +37,11 @@ def log(event: str, **fields: object) -> None:
     _logger.info(event, extra={"fields": fields})
 
 
+def log_failure(message: str) -> None:
+    """Write a line about the exception that is being handled, with its traceback."""
+    _logger.exception(message)
+
+
 def log_job_end(record: JobRecord) -> None:
     """Write the line of a job that has ended."""
     log(

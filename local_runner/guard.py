@@ -46,9 +46,8 @@ class Guard:
             token: The token every request must carry; None for no token.
         """
         self._app = app
-        names = [CONTAINER_HOST, config.host, *config.allowed_hosts]
-        self._hosts = {name.lower().strip("[]").rstrip(".") for name in names}
-        self._origins = {origin.lower().rstrip("/") for origin in config.allowed_origins}
+        self._hosts = {CONTAINER_HOST, config.host.lower(), *config.allowed_hosts}
+        self._origins = set(config.allowed_origins)
         self._token = None if token is None else token.encode()
         self._checks: list[Check] = [
             self._check_host,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +25,10 @@ class LogWriter:
     """
 
     def __init__(self, path: Path, limit: int, preview_limit: int) -> None:
-        """Create the file, or empty it; a symbolic link is not followed.
+        """Create the file.
 
         Args:
-            path: The file; its folder is made when it is missing.
+            path: The file, which must not be there yet; its folder is made when it is missing.
             limit: The most bytes written to the file.
             preview_limit: The most bytes kept of the tail.
 
@@ -35,7 +36,7 @@ class LogWriter:
             OSError: If the file cannot be opened.
         """
         path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._file = os.open(path, flags, FILE_MODE)
         self._limit = limit
         self._preview_limit = preview_limit
@@ -118,7 +119,7 @@ def read_page(path: Path, offset: int, limit: int, *, ended: bool) -> Page:
         ended: Whether the log is complete; half a character at its end is then invalid.
 
     Raises:
-        OSError: If the file is there and cannot be read.
+        OSError: If the file is there and cannot be read, or is no regular file.
     """
     raw, total_size = _read(path, offset, limit)
     next_offset = offset + len(raw)
@@ -138,7 +139,7 @@ def read_tail(path: Path, limit: int) -> tuple[int, str]:
         limit: The most bytes of the tail.
 
     Raises:
-        OSError: If the file is there and cannot be read.
+        OSError: If the file is there and cannot be read, or is no regular file.
     """
     _, size = _read(path, 0, 0)
     start = max(0, size - limit)
@@ -149,13 +150,16 @@ def read_tail(path: Path, limit: int) -> tuple[int, str]:
 def _read(path: Path, offset: int, limit: int) -> tuple[bytes, int]:
     """At most `limit` bytes from `offset`, and the size of the file."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP):
             return b"", 0
         raise
     try:
-        size = os.fstat(file).st_size
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "the log is no regular file", path.name)
+        size = status.st_size
         # A file that grows meanwhile must not give a page that ends past the size.
         wanted = min(limit, max(0, size - offset))
         return os.pread(file, wanted, offset) if wanted else b"", size

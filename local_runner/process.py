@@ -27,6 +27,9 @@ OPEN_PIPE_SECONDS = 1.0
 GROUP_POLL_SECONDS = 0.05
 """How often a process group that was told to end is looked at, once the script itself is gone."""
 
+MAX_KILL_ROUNDS = 10
+"""How often what a killed runner left behind is looked for; all but the first time with SIGKILL."""
+
 EXIT_CODE_NOT_FOUND = 127
 EXIT_CODE_NOT_EXECUTABLE = 126
 SIGNAL_EXIT_CODE_BASE = 128
@@ -241,16 +244,20 @@ def end_processes_of(job_ids: Iterable[str], kill_grace_seconds: float) -> int:
         How many processes were ended.
     """
     wanted = set(job_ids)
-    left = [process for process in psutil.process_iter() if _job_of(process) in wanted]
-    for process in left:
-        with contextlib.suppress(psutil.Error):
-            process.terminate()
-    _, alive = psutil.wait_procs(left, timeout=kill_grace_seconds)
-    for process in alive:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(alive, timeout=kill_grace_seconds)
-    return len(left)
+    ended: set[psutil.Process] = set()
+    grace = kill_grace_seconds
+    for attempt in range(MAX_KILL_ROUNDS):
+        left = [process for process in psutil.process_iter() if _job_of(process) in wanted]
+        if not left:
+            break
+        ended.update(left)
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill() if attempt else process.terminate()
+        # What is ended may start another process in its last moment, so it is looked for again.
+        psutil.wait_procs(left, timeout=grace)
+        grace = OPEN_PIPE_SECONDS
+    return len(ended)
 
 
 def _job_of(process: psutil.Process) -> str | None:

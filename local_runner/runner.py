@@ -3,90 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Literal
-
-import regress
 
 from local_runner import events
 from local_runner.config import Config, Mode, ScriptConfig
+from local_runner.live import NO_EXIT_CODE, LiveJob, mark_ended, now_ms, take_output
 from local_runner.logs import LogWriter, Page, read_page, read_tail
 from local_runner.process import CannotStart, ScriptProcess, end_processes_of
+from local_runner.rules import Refused, Rules
 from local_runner.store import JobRecord, Store, StoreError, Stream
-
-NO_EXIT_CODE = -1
-"""What the wire has as the code of a job that ended without an exit code."""
 
 SAVE_RETRY_SECONDS = 1.0
 """How long to wait before trying again to record how a job ended, when the disk is full."""
 
 STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
 
-EndedBy = Literal["canceled", "timed_out"]
-
-
-class Refused(Exception):
-    """A run that is not accepted.
-
-    Attributes:
-        code: The error code of the wire.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        """Keep the code and the message."""
-        super().__init__(message)
-        self.code = code
-
 
 class Unavailable(Exception):
     """The runner cannot do this now; the message says why and what to do."""
-
-
-class _LiveJob:
-    """A job that has not ended, or whose end is not recorded yet."""
-
-    def __init__(self, record: JobRecord, script: ScriptConfig) -> None:
-        self.record = record
-        self.script = script
-        self.settled = asyncio.Event()
-        """Set when the job has ended, or when the runner stops before it was started."""
-        self.ended_by: EndedBy | None = None
-        self.process: ScriptProcess | None = None
-        self.logs: tuple[LogWriter, LogWriter] | None = None
-
-    def snapshot(self) -> JobRecord:
-        """The job as it is now, with the previews as far as the output has come."""
-        if self.logs is not None and not self.record.has_ended:
-            _take_output(self.record, self.logs)
-        return self.record
-
-    def end_process(self, ended_by: EndedBy) -> None:
-        """Tell the script to end, for the first of the reasons that come while it runs."""
-        if self.process is None or self.process.terminate():
-            self.ended_by = self.ended_by or ended_by
-
-
-def _take_output(record: JobRecord, logs: tuple[LogWriter, LogWriter]) -> None:
-    stdout, stderr = logs
-    record.stdout_size, record.stderr_size = stdout.size, stderr.size
-    record.stdout_truncated, record.stderr_truncated = stdout.truncated, stderr.truncated
-    record.stdout_preview = stdout.preview(ended=record.has_ended)
-    record.stderr_preview = stderr.preview(ended=record.has_ended)
-
-
-def _mark_ended(record: JobRecord, status: str, code: int, duration_ms: int) -> None:
-    record.status = status
-    record.code = code
-    record.ended_ms = _now_ms()
-    record.duration_ms = duration_ms
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class Runner:
@@ -99,16 +36,14 @@ class Runner:
         """Prepare; `recover` must be called before the first run."""
         self._config = config
         self._store = store
-        self._scripts = {script.id: script for script in config.scripts}
-        self._patterns = {
-            script.id: regress.Regex(script.args.item_pattern) for script in config.scripts
-        }
+        self._rules = Rules(config.scripts)
         self._seq = store.last_seq
         self._kept = store.count
-        self._live: dict[str, _LiveJob] = {}
-        self._queue: OrderedDict[str, _LiveJob] = OrderedDict()
+        self._live: dict[str, LiveJob] = {}
+        self._queue: OrderedDict[str, LiveJob] = OrderedDict()
         self._busy = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._forgetting = asyncio.Lock()
         self._stopping = False
 
     async def recover(self) -> None:
@@ -129,6 +64,7 @@ class Runner:
         for record in live:
             if record.status == "queued":
                 await self._take_up(record)
+        await self._forget_oldest()
         self._start_next()
 
     async def run(self, script_id: object, args: object, mode: object) -> tuple[JobRecord, Mode]:
@@ -147,30 +83,15 @@ class Runner:
             Unavailable: If the runner is stopping.
             StoreError: If the job cannot be recorded; it is not run then.
         """
-        script, checked = self._check(script_id, args)
-        if self._stopping:
-            raise Unavailable("the runner is stopping, the job was not accepted: try again later")
+        script, checked = self._rules.check(script_id, args)
         chosen: Mode
         if mode == "sync" or mode == "async":
             chosen = mode
         else:
             chosen = script.mode or self._config.runner.default_mode
         job = self._new_job(script, checked, chosen)
-        has_slot = self._take_slot(job)
-        try:
-            # Nobody is told of a sync job before it has ended: a crash of the system may lose it.
-            await self._store.save(job.record, durable=chosen == "async")
-        except StoreError:
-            if has_slot:
-                self._free_slot()
-            raise
-        self._kept += 1
-        self._live[job.record.job_id] = job
-        if has_slot:
-            self._spawn(self._run(job))
-        else:
-            self._queue[job.record.job_id] = job
-            self._start_next()
+        # A task of its own: a caller that goes away does not stop it, and `stop` waits for it.
+        await asyncio.shield(self._spawn(self._accept(job)))
         return job.snapshot(), chosen
 
     async def ended(self, job_id: str) -> JobRecord:
@@ -198,7 +119,8 @@ class Runner:
         live = self._live.get(job_id)
         if live is not None and not live.record.has_ended:
             if self._queue.pop(job_id, None):
-                await self._end(live, "canceled", NO_EXIT_CODE)
+                self._spawn(self._end(live, "canceled", NO_EXIT_CODE))
+                await live.settled.wait()
             else:
                 live.end_process("canceled")
         return await self.job(job_id)
@@ -218,36 +140,12 @@ class Runner:
             job.end_process("canceled")
         while self._tasks:
             await asyncio.wait(self._tasks)
-        await self._store.close()
 
     # -- accepting
 
-    def _check(self, script_id: object, args: object) -> tuple[ScriptConfig, list[str]]:
-        script = self._scripts.get(script_id) if isinstance(script_id, str) else None
-        if script is None:
-            raise Refused("SCRIPT_NOT_FOUND", f"script not found: {_shown(script_id)}")
-        if not isinstance(args, list):
-            raise Refused("INVALID_ARGS", "args must be an array of strings")
-        if len(args) > script.args.max_items:
-            raise Refused("INVALID_ARGS", f"too many args: max {script.args.max_items}")
-        return script, [self._check_arg(script, index, arg) for index, arg in enumerate(args)]
-
-    def _check_arg(self, script: ScriptConfig, index: int, arg: object) -> str:
-        if not isinstance(arg, str):
-            raise Refused("INVALID_ARGS", f"arg[{index}] must be string")
-        if not _is_passable(arg):
-            raise Refused("INVALID_ARGS", f"arg[{index}] has a null byte or half a surrogate pair")
-        if len(arg.encode("utf-16-le")) // 2 > script.args.item_max_length:
-            raise Refused(
-                "INVALID_ARGS", f"arg[{index}] too long: max {script.args.item_max_length}"
-            )
-        if self._patterns[script.id].find(arg) is None:
-            raise Refused("INVALID_ARGS", f"arg[{index}] does not match pattern")
-        return arg
-
-    def _new_job(self, script: ScriptConfig, args: list[str], mode: Mode) -> _LiveJob:
+    def _new_job(self, script: ScriptConfig, args: list[str], mode: Mode) -> LiveJob:
         self._seq += 1
-        now = _now_ms()
+        now = now_ms()
         record = JobRecord(
             seq=self._seq,
             job_id=f"job_{now}_{self._seq}",
@@ -257,21 +155,42 @@ class Runner:
             status="queued",
             created_ms=now,
         )
-        return _LiveJob(record, script)
+        return LiveJob(record, script)
+
+    async def _accept(self, job: LiveJob) -> None:
+        if self._stopping:
+            raise Unavailable("the runner is stopping, the job was not accepted: try again later")
+        has_slot = self._take_slot(job)
+        try:
+            # Nobody is told of a sync job before it has ended: a crash of the system may lose it.
+            await self._store.save(job.record, durable=job.record.mode == "async")
+        except StoreError:
+            if has_slot:
+                self._free_slot()
+            raise
+        self._kept += 1
+        self._live[job.record.job_id] = job
+        if has_slot:
+            self._spawn(self._run(job))
+        elif self._stopping:
+            job.settled.set()
+        else:
+            self._queue[job.record.job_id] = job
+            self._start_next()
 
     # -- running
 
-    def _take_slot(self, job: _LiveJob) -> bool:
+    def _take_slot(self, job: LiveJob) -> bool:
         """Make a job `running` when nothing is before it in the queue and a slot is free."""
         if self._queue or self._stopping or self._busy >= self._config.runner.max_concurrent:
             return False
         self._mark_running(job)
         return True
 
-    def _mark_running(self, job: _LiveJob) -> None:
+    def _mark_running(self, job: LiveJob) -> None:
         self._busy += 1
         job.record.status = "running"
-        job.record.started_ms = _now_ms()
+        job.record.started_ms = now_ms()
 
     def _start_next(self) -> None:
         while (
@@ -281,49 +200,56 @@ class Runner:
             self._mark_running(job)
             self._spawn(self._run_from_queue(job))
 
-    def _spawn(self, run: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(run)
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _free_slot(self) -> None:
         self._busy -= 1
         self._start_next()
 
-    async def _run_from_queue(self, job: _LiveJob) -> None:
+    async def _run_from_queue(self, job: LiveJob) -> None:
         try:
             # On record before it runs: after a crash a job that may have run is not run again.
             await self._store.save(job.record)
         except StoreError as error:
-            await self._end_unstarted(job, error)
+            job.failure = f"the job could not be started: {error}"
+            await self._end(job, "failed", NO_EXIT_CODE)
+            self._free_slot()
         else:
             await self._run(job)
 
-    async def _run(self, job: _LiveJob) -> None:
+    async def _run(self, job: LiveJob) -> None:
         begun = time.monotonic()
         try:
             job.logs = self._open_logs(job.record)
-        except OSError as error:
-            await self._end_unstarted(job, error)
-        else:
             status, code = await self._execute(job, job.logs)
-            await self._end(job, status, code, round((time.monotonic() - begun) * 1000))
-            self._free_slot()
-
-    async def _end_unstarted(self, job: _LiveJob, error: OSError | StoreError) -> None:
-        job.record.stderr_preview = f"the job could not be started: {error}\n"
-        await self._end(job, "failed", NO_EXIT_CODE)
+            for log in job.logs:
+                log.close()
+        except Exception as error:
+            # Whatever it is, the job must end and its slot must become free.
+            status, code = "failed", NO_EXIT_CODE
+            what = "could not be started" if job.process is None else "failed in the runner"
+            job.failure = f"the job {what}: {error}"
+            if not isinstance(error, OSError):
+                events.log_failure(f"{job.record.job_id} {what}")
+            if job.process is not None:
+                job.process.terminate()
+        await self._end(job, status, code, round((time.monotonic() - begun) * 1000))
         self._free_slot()
 
-    async def _execute(self, job: _LiveJob, logs: tuple[LogWriter, LogWriter]) -> tuple[str, int]:
+    async def _execute(self, job: LiveJob, logs: tuple[LogWriter, LogWriter]) -> tuple[str, int]:
         """Run the script to its end; returns the status and the code."""
+        if self._stopping:
+            return "canceled", NO_EXIT_CODE
         command = [job.script.path, *job.record.args]
         grace = self._config.runner.kill_grace_seconds
         try:
             job.process = ScriptProcess(command, job.record.job_id, logs, grace)
         except CannotStart as error:
-            with contextlib.suppress(OSError):
-                logs[1].write(f"{error}\n".encode("utf-8", "replace"))
+            logs[1].write(f"{error}\n".encode("utf-8", "replace"))
             return "failed", NO_EXIT_CODE if error.code is None else error.code
         if job.ended_by is not None:
             job.process.terminate()
@@ -336,8 +262,7 @@ class Runner:
         if timeout is not None:
             timeout.cancel()
         if job.process.output_failure is not None:
-            reason = f"\nthe log could not be written: {job.process.output_failure.strerror}\n"
-            logs[1].add_to_preview(reason.encode())
+            job.failure = f"the log could not be written: {job.process.output_failure.strerror}"
             return "failed", NO_EXIT_CODE
         if job.ended_by is not None:
             return job.ended_by, NO_EXIT_CODE
@@ -360,19 +285,19 @@ class Runner:
 
     # -- ending
 
-    async def _end(self, job: _LiveJob, status: str, code: int, duration_ms: int = 0) -> None:
+    async def _end(self, job: LiveJob, status: str, code: int, duration_ms: int = 0) -> None:
         record = job.record
-        _mark_ended(record, status, code, duration_ms)
+        mark_ended(record, status, code, duration_ms)
         if job.logs is not None:
-            for log in job.logs:
-                log.close()
-            _take_output(record, job.logs)
+            take_output(record, job.logs)
+        if job.failure is not None:
+            record.stderr_preview = f"{record.stderr_preview}\n{job.failure}\n".lstrip("\n")
         events.log_job_end(record)
         await self._record_end(job)
         del self._live[record.job_id]
         await self._forget_oldest()
 
-    async def _record_end(self, job: _LiveJob) -> None:
+    async def _record_end(self, job: LiveJob) -> None:
         """Record an end; while that cannot be done the job is answered from memory."""
         while True:
             try:
@@ -388,9 +313,12 @@ class Runner:
                 return
 
     async def _forget_oldest(self) -> None:
-        surplus = self._kept - self._config.runner.max_jobs
-        if surplus <= 0:
-            return
+        # One at a time: two that begin together would find the same jobs.
+        async with self._forgetting:
+            if (surplus := self._kept - self._config.runner.max_jobs) > 0:
+                await self._forget(surplus)
+
+    async def _forget(self, surplus: int) -> None:
         try:
             oldest = await self._store.oldest_ended(surplus)
             # The files go first: a crash in between leaves a job without a log, not a log for ever.
@@ -406,11 +334,14 @@ class Runner:
     # -- taking up the history
 
     async def _record_interruption(self, record: JobRecord) -> None:
-        now = _now_ms()
-        _mark_ended(record, "failed", NO_EXIT_CODE, max(0, now - (record.started_ms or now)))
+        now = now_ms()
+        mark_ended(record, "failed", NO_EXIT_CODE, max(0, now - (record.started_ms or now)))
         limits = self._config.runner
         for stream in STREAMS:
-            size, preview = read_tail(self._log_path(record, stream), limits.preview_max_bytes)
+            try:
+                size, preview = read_tail(self._log_path(record, stream), limits.preview_max_bytes)
+            except OSError as error:
+                size, preview = 0, f"the log cannot be read: {error}\n"
             setattr(record, f"{stream}_size", size)
             setattr(record, f"{stream}_truncated", size >= limits.max_log_bytes_per_stream)
             setattr(record, f"{stream}_preview", preview)
@@ -420,27 +351,13 @@ class Runner:
     async def _take_up(self, record: JobRecord) -> None:
         """Queue a job again, unless the configuration has changed and would refuse it now."""
         try:
-            script, _ = self._check(record.script_id, list(record.args))
+            script, _ = self._rules.check(record.script_id, list(record.args))
         except Refused as refusal:
-            _mark_ended(record, "failed", NO_EXIT_CODE, 0)
+            mark_ended(record, "failed", NO_EXIT_CODE, 0)
             record.stderr_preview = f"not allowed any more after a restart: {refusal}\n"
             events.log_job_end(record)
             await self._store.save(record)
             return
-        job = _LiveJob(record, script)
+        job = LiveJob(record, script)
         self._live[record.job_id] = job
         self._queue[record.job_id] = job
-
-
-def _shown(value: object) -> str:
-    """A value of a request as a message may quote it."""
-    text = value if isinstance(value, str) else "the request has no scriptId that is a string"
-    return text if len(text) <= 200 else f"{text[:200]}…"
-
-
-def _is_passable(arg: str) -> bool:
-    """Whether a program can get this as an argument."""
-    try:
-        return b"\0" not in arg.encode()
-    except UnicodeEncodeError:
-        return False

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 
@@ -44,8 +45,9 @@ def listen(config: ServerConfig) -> socket.socket:
         )[0]
         # Not create_server: asyncio sends small answers at once only where the protocol is named.
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ServerError(f"cannot listen on {where}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise ServerError(f"cannot listen on {where}: {reason}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -81,31 +83,43 @@ def serve(config: Config, listener: socket.socket, token: str | None) -> None:
 
 
 async def _serve(config: Config, listener: socket.socket, token: str | None) -> None:
-    runner = Runner(config, Store(config.database))
-    await runner.recover()
-    server = _Server(
-        uvicorn.Config(
-            application(config, runner, token),
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        ),
-        runner,
-    )
-    events.log("listening", url=url_of(listener), scripts=len(config.scripts))
-    await server.serve(sockets=[listener])
+    asyncio.get_running_loop().set_exception_handler(_LoopErrors())
+    store = Store(config.database)
+    try:
+        runner = Runner(config, store)
+        await runner.recover()
+        await _Server(config, runner, token, listener).serve(sockets=[listener])
+    finally:
+        await store.close()
     events.log("stopped")
 
 
 class _Server(uvicorn.Server):
     """uvicorn that ends the scripts between its last accepted connection and its last answer."""
 
-    def __init__(self, config: uvicorn.Config, runner: Runner) -> None:
-        super().__init__(config)
+    def __init__(
+        self, config: Config, runner: Runner, token: str | None, listener: socket.socket
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application(config, runner, token),
+                # The parser that bounds what it keeps of a request's head, whatever is installed.
+                http="h11",
+                # The guard is for HTTP; there is nothing to upgrade to.
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                # Who calls is who is connected, not whom a header names.
+                proxy_headers=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=GRACEFUL_SECONDS,
+            )
+        )
         self._runner = runner
+        self._ready = {"url": url_of(listener), "scripts": len(config.scripts)}
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -119,6 +133,11 @@ class _Server(uvicorn.Server):
         events.log("stopping", signal=number.name)
         self.should_exit = True
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept, and say so."""
+        await super().startup(sockets)
+        events.log("listening", **self._ready)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more, end the scripts, let the answers leave."""
         for listener in self.servers:
@@ -127,6 +146,22 @@ class _Server(uvicorn.Server):
             listener_socket.close()
         await self._runner.stop()
         await super().shutdown(sockets)
+
+
+class _LoopErrors:
+    """Logs what the event loop complains of, and repeated complaints once a second."""
+
+    def __init__(self) -> None:
+        self._last_message = ""
+        self._quiet_until = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        message = str(context["message"])
+        if message == self._last_message and loop.time() < self._quiet_until:
+            return
+        self._last_message, self._quiet_until = message, loop.time() + 1.0
+        cause = context.get("exception")
+        events.log("error", message=f"{message}: {cause!r}" if cause else message)
 
 
 def _allow_many_files() -> None:

@@ -134,6 +134,7 @@ class Store:
             StoreError: If it cannot be opened, is of a newer version, or is in use by another
                 local runner.
         """
+        self._closed = False
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         try:
             self._connection = _open(path)
@@ -203,11 +204,14 @@ class Store:
 
     async def close(self) -> None:
         """Write what waits and close the file."""
+        self._closed = True
         self._work.put(None)
         await asyncio.to_thread(self._thread.join)
         self._connection.close()
 
     async def _do(self, run: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
+        if self._closed:
+            raise StoreError("the history of jobs is closed")
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._work.put(_Work(run, durable, done))
         return await done

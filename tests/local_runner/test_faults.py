@@ -1,0 +1,298 @@
+"""Disks that are full, folders that are gone, no open files left: said, survived, got over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from local_runner.config import Config, load
+from local_runner.runner import Runner
+from local_runner.store import JobRecord, Store
+from tests.runner_process import RunnerProcess
+from tests.waiting import wait_until
+
+SCRIPTS = {
+    "hello": "#!/bin/sh\necho hello\n",
+    "touches": '#!/bin/sh\ntouch "$1"\n',
+    "waits": '#!/bin/sh\nwhile [ ! -e "$1" ]; do sleep 0.02; done\n',
+    "prints-much": "#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' x\nsleep 300\n",
+}
+
+needs_prlimit = pytest.mark.skipif(
+    not hasattr(psutil.Process, "rlimit"),
+    reason="only Linux lets a test change the limits of a process that runs",
+)
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[RunnerProcess]:
+    settings = {"maxConcurrent": 2, "killGraceSeconds": 0.5}
+    with RunnerProcess(tmp_path, SCRIPTS, runner=settings) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def limited(runner: RunnerProcess, resource: str, limit: int) -> Iterator[None]:
+    """Lower a limit of the runner's process, for a while."""
+    process = psutil.Process(runner.pid)
+    number = getattr(psutil, resource)
+    before = process.rlimit(number)
+    process.rlimit(number, (limit, before[1]))
+    try:
+        yield
+    finally:
+        process.rlimit(number, before)
+
+
+def full_disk(
+    runner: RunnerProcess, most_bytes: int = 0
+) -> contextlib.AbstractContextManager[None]:
+    """No file of the runner can grow beyond a size, which a full disk comes to."""
+    return limited(runner, "RLIMIT_FSIZE", most_bytes)
+
+
+def make_loop(folder: Path) -> None:
+    """Put a symbolic link to itself where the folder was."""
+    folder.symlink_to(folder)
+
+
+def assert_works(runner: RunnerProcess) -> None:
+    """Run a job from its start to its log."""
+    job = runner.run("hello")
+    assert (job["status"], job["code"], job["stdoutPreview"]) == ("succeeded", 0, "hello\n")
+    assert runner.log(job["jobId"]) == "hello\n"
+
+
+@pytest.mark.parametrize("replace", [Path.touch, make_loop])
+def test_a_job_without_a_log_folder_fails_and_says_why(
+    runner: RunnerProcess, tmp_path: Path, replace: Callable[[Path], None]
+) -> None:
+    logs = tmp_path / "logs"
+    replace(logs)
+
+    jobs = [runner.run("touches", str(tmp_path / "ran")) for _ in range(5)]
+
+    for job in jobs:
+        assert (job["status"], job["code"]) == ("failed", -1)
+        assert "the job could not be started" in job["stderrPreview"]
+        assert str(logs) in job["stderrPreview"]
+        assert runner.job(job["jobId"]) == job
+    assert not (tmp_path / "ran").exists()
+    logs.unlink()
+    assert_works(runner)
+
+
+def test_a_job_whose_log_folder_is_removed_runs_to_its_end(
+    runner: RunnerProcess, tmp_path: Path
+) -> None:
+    job_id = runner.submit("waits", str(tmp_path / "gate"))
+    wait_until(lambda: psutil.Process(runner.pid).children())
+
+    shutil.rmtree(tmp_path / "logs")
+    (tmp_path / "gate").touch()
+
+    assert runner.ended(job_id)["status"] == "succeeded"
+    assert runner.log(job_id) == ""
+    assert_works(runner)
+
+
+@needs_prlimit
+def test_a_script_whose_log_cannot_be_written_is_ended_and_says_why(runner: RunnerProcess) -> None:
+    with full_disk(runner, most_bytes=200_000):
+        job = runner.run("prints-much")
+
+    assert (job["status"], job["code"], job["stdoutSize"]) == ("failed", -1, 200_000)
+    assert job["stderrPreview"] == f"the log could not be written: {os.strerror(errno.EFBIG)}\n"
+    assert runner.log(job["jobId"]) == "x" * 65536
+    assert runner.job(job["jobId"]) == job
+    assert psutil.Process(runner.pid).children(recursive=True) == []
+    assert_works(runner)
+
+
+@needs_prlimit
+def test_a_run_that_cannot_be_recorded_is_refused_and_not_run(
+    runner: RunnerProcess, tmp_path: Path
+) -> None:
+    earlier = runner.run("hello")
+    body = {"scriptId": "touches", "args": [str(tmp_path / "ran")]}
+
+    with full_disk(runner):
+        answers = [runner.http.post("/run", json=body) for _ in range(5)]
+        assert runner.job(earlier["jobId"]) == earlier
+        assert runner.http.get("/healthz").json() == {"ok": True}
+
+    assert [answer.status_code for answer in answers] == [500] * 5
+    for answer in answers:
+        error = answer.json()["error"]
+        assert error["code"] == "INTERNAL_ERROR"
+        assert error["message"].startswith("the history of jobs cannot be written: ")
+    assert_works(runner)
+    assert not (tmp_path / "ran").exists()
+
+
+@needs_prlimit
+def test_an_end_that_cannot_be_recorded_is_answered_and_recorded_later(
+    runner: RunnerProcess, tmp_path: Path
+) -> None:
+    jobs = [runner.submit("waits", str(tmp_path / "gate")) for _ in range(2)]
+    wait_until(lambda: len(psutil.Process(runner.pid).children()) == 2)
+
+    with full_disk(runner):
+        (tmp_path / "gate").touch()
+        ended = [runner.ended(job_id) for job_id in jobs]
+        assert [job["status"] for job in ended] == ["succeeded"] * 2
+
+    # Both slots are free again only when both jobs are recorded.
+    later = [runner.submit("waits", str(tmp_path / "never")) for _ in range(2)]
+    wait_until(lambda: all(runner.job(job_id)["status"] == "running" for job_id in later))
+    runner.stop(signal.SIGKILL)
+    runner.start()
+    assert [runner.job(job_id) for job_id in jobs] == ended
+
+
+@needs_prlimit
+def test_a_cancel_that_cannot_be_recorded_is_answered(
+    runner: RunnerProcess, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        runner.submit("waits", str(tmp_path / "gate"))
+    queued = runner.submit("touches", str(tmp_path / "ran"))
+
+    with full_disk(runner):
+        answer = runner.http.post(f"/jobs/{queued}/cancel", timeout=5)
+
+    (tmp_path / "gate").touch()
+    status = runner.ended(queued)["status"]
+    assert (answer.status_code, status) in [(200, "canceled"), (500, "succeeded")]
+    assert (tmp_path / "ran").exists() == (status == "succeeded")
+
+
+def open_files_of(runner: RunnerProcess) -> int:
+    """How many files the runner has open once it is warm."""
+    runner.run("hello", "warm")
+    return psutil.Process(runner.pid).num_fds()
+
+
+@needs_prlimit
+def test_without_open_files_it_says_so_and_works_again_with_them(
+    runner: RunnerProcess, tmp_path: Path
+) -> None:
+    earlier = runner.run("hello")["jobId"]
+
+    with limited(runner, "RLIMIT_NOFILE", open_files_of(runner)):
+        job = runner.run("touches", str(tmp_path / "ran"))
+        logs = runner.http.get(f"/jobs/{earlier}/logs")
+        status = runner.job(earlier)["status"]
+
+    assert (job["status"], job["code"], status) == ("failed", -1, "succeeded")
+    assert os.strerror(errno.EMFILE) in job["stderrPreview"]
+    assert not (tmp_path / "ran").exists()
+    message = f"the runner is out of resources ({os.strerror(errno.EMFILE)}): try again"
+    assert logs.status_code == 503
+    assert logs.json()["error"] == {"code": "UNAVAILABLE", "message": message}
+    assert_works(runner)
+
+
+@needs_prlimit
+def test_a_job_ran_exactly_if_it_does_not_say_that_it_could_not_start(
+    runner: RunnerProcess, tmp_path: Path
+) -> None:
+    open_files = open_files_of(runner)
+    statuses = []
+    for spare in range(14):
+        ran = tmp_path / f"ran-{spare}"
+        with limited(runner, "RLIMIT_NOFILE", open_files + spare):
+            job = runner.run("touches", str(ran))
+        statuses.append(job["status"])
+        assert ran.exists() == (job["status"] == "succeeded")
+        assert psutil.Process(runner.pid).children() == []
+
+    assert (statuses[0], statuses[-1]) == ("failed", "succeeded")
+    wait_until(lambda: psutil.Process(runner.pid).num_fds() == open_files)
+
+
+@needs_prlimit
+def test_a_connection_that_cannot_be_accepted_is_later_and_does_not_flood_the_log(
+    runner: RunnerProcess,
+) -> None:
+    open_files = open_files_of(runner)
+    logged = len(runner.events)
+    where = httpx.URL(runner.url)
+    with limited(runner, "RLIMIT_NOFILE", open_files):
+        caller = socket.create_connection((where.host, where.port or 80), timeout=20)
+        # Once the second is answered the runner has tried to accept the caller.
+        for _ in range(2):
+            assert runner.http.get("/healthz").is_success
+        logged = len(runner.events) - logged
+
+    with caller:
+        caller.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert caller.recv(1024).startswith(b"HTTP/1.1 200 ")
+    assert logged < 100
+
+
+def configured(folder: Path) -> Config:
+    """The configuration of a runner that is not a process of its own."""
+    RunnerProcess(folder, SCRIPTS, runner={"maxConcurrent": 1})
+    return load(folder / "config.json")
+
+
+async def run_twice(config: Config) -> list[JobRecord]:
+    """Run two jobs, which both must end, one after the other in the only slot."""
+    runner = Runner(config, Store(config.database))
+    await runner.recover()
+    try:
+        jobs = []
+        async with asyncio.timeout(10):
+            for _ in range(2):
+                job, _ = await runner.run("hello", [], "sync")
+                jobs.append(await runner.ended(job.job_id))
+        return jobs
+    finally:
+        async with asyncio.timeout(10):
+            await runner.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("ScriptProcess", RuntimeError("which nobody foresaw")),
+        ("LogWriter.close", OSError(errno.EIO, os.strerror(errno.EIO))),
+    ],
+)
+async def test_a_failure_that_nobody_foresaw_ends_the_job_and_frees_its_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: Exception
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(f"local_runner.runner.{name}", broken)
+
+    jobs = await run_twice(configured(tmp_path))
+
+    assert [job.has_ended for job in jobs] == [True, True]
+
+
+def test_a_runner_starts_even_if_the_log_of_a_lost_job_cannot_be_read(tmp_path: Path) -> None:
+    with RunnerProcess(tmp_path, SCRIPTS) as runner:
+        job_id = runner.submit("waits", str(tmp_path / "gate"))
+        wait_until(lambda: psutil.Process(runner.pid).children())
+        runner.stop(signal.SIGKILL)
+        shutil.rmtree(tmp_path / "logs")
+        (tmp_path / "logs").touch()
+
+        runner.start()
+
+        job = runner.job(job_id)
+        assert (job["status"], job["code"]) == ("failed", -1)
