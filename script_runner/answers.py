@@ -6,7 +6,7 @@ import httpx
 
 from generated_client.errors import UnexpectedStatus
 from generated_client.models import Error
-from script_runner.transport import MAX_ANSWER_BYTES, AnswerTooLarge
+from script_runner.limits import MAX_ANSWER_BYTES, AnswerTooLarge
 from script_runner.validation import check_types
 
 SHOWN_BODY_CHARACTERS = 200

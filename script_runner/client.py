@@ -6,7 +6,7 @@ import functools
 import http
 import threading
 from collections.abc import Callable
-from typing import Any, NoReturn, Protocol, TypeVar, overload
+from typing import Any, NoReturn, Protocol, TypeVar, cast, overload
 
 import httpcore
 import httpx
@@ -14,7 +14,7 @@ import httpx
 from generated_client import Client
 from generated_client.models import Error
 from generated_client.types import Response
-from script_runner.address import basic_auth, checked_url
+from script_runner.address import checked_url
 from script_runner.answers import UNUSABLE, error_of, start_of, why_unusable
 from script_runner.errors import (
     InvalidInput,
@@ -31,12 +31,12 @@ from script_runner.hints import (
     hint_for_unusable,
 )
 from script_runner.inputs import DEFAULT_URL
+from script_runner.limits import time_limit
 from script_runner.transport import (
     ANSWER_SECONDS,
     CALL_FAILURES,
     CONNECT_SECONDS,
     Transport,
-    time_limit,
 )
 from script_runner.validation import check_types
 
@@ -82,23 +82,10 @@ class Runner:
             InvalidInput: See `Transport`.
         """
         self.url = str(base_url.copy_with(userinfo=b"")).rstrip("/")
-        self._last = threading.local()
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        if base_url.userinfo:
-            # The header, not httpx's auth, which is worked out again for each request.
-            headers["Authorization"] = basic_auth(base_url)
-        transport = Transport(base_url)
-        self._way = f" through the proxy {transport.proxy}" if transport.proxy else ""
-        http_client = httpx.Client(
-            base_url=self.url,
-            headers=headers,
-            transport=transport,
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-            trust_env=False,
-            event_hooks={"request": [self._note_request], "response": [self._note_response]},
-        )
+        self._transport = Transport(base_url)
+        self._way = f" through the proxy {self._transport.proxy}" if self._transport.proxy else ""
         client = Client(base_url=self.url, raise_on_unexpected_status=True)
-        self._client = client.set_httpx_client(http_client)
+        self._client = client.set_httpx_client(cast(httpx.Client, self._transport))
 
     def __repr__(self) -> str:
         """The URL, without credentials."""
@@ -142,7 +129,6 @@ class Runner:
             RequestRejected: If the answer was an HTTP error.
             InvalidResponse: If the answer was not one of the API, or not of the wanted kind.
         """
-        self._last.request = self._last.response = None
         try:
             with time_limit(time_limit_seconds):
                 parsed = operation.sync_detailed(*arguments, client=self._client, **options).parsed
@@ -154,33 +140,26 @@ class Runner:
         except CALL_FAILURES as failure:
             self._raise_failure(failure, time_limit_seconds)
         except (httpx.InvalidURL, *UNUSABLE) as failure:
-            if self._last.response is None:
-                self._raise_unsendable(failure)
             self._raise_unusable(failure)
         finally:
-            # An answer may be large, and a thread may live long.
-            self._last.request = self._last.response = None
+            self._transport.forget_exchange()
         return parsed
 
-    # httpx hooks: what an error message is made of. Each thread has its own.
-
-    def _note_request(self, request: httpx.Request) -> None:
-        self._last.request = request
-
-    def _note_response(self, response: httpx.Response) -> None:
-        self._last.response = response
-        # httpx reads it even where it does not follow it, and fails where it makes no sense.
-        response.headers.pop("Location", None)
+    @property
+    def _answer(self) -> httpx.Response | None:
+        """The answer to the call of this thread, as far as it came."""
+        exchange = self._transport.exchange
+        return None if exchange is None else exchange.response
 
     def _asked(self) -> str:
-        request: httpx.Request | None = self._last.request
-        if request is None:
+        exchange = self._transport.exchange
+        if exchange is None:
             return f"calling script-runner at {self.url}"
-        return f"{request.method} {request.url.raw_path.decode()} at {self.url}{self._way}"
+        return f"{exchange.method} {exchange.target} at {self.url}{self._way}"
 
     def _raise_failure(self, failure: Exception, seconds: float) -> NoReturn:
         """The error for a call that ended without a whole answer."""
-        request, response = self._last.request, self._last.response
+        exchange, response = self._transport.exchange, self._answer
         cause = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
         match failure:
             case httpcore.ConnectError() | httpcore.ProxyError() | httpcore.UnsupportedProtocol():
@@ -195,17 +174,22 @@ class Runner:
             case httpcore.TimeoutException():
                 error = RequestTimedOut(
                     f"{self._asked()}: no whole answer within {seconds:g} s. "
-                    f"{hint_for_timeout(request)}"
+                    f"{hint_for_timeout(exchange)}"
+                )
+            case httpcore.RemoteProtocolError(args=(Exception(), *_)) if response is None:
+                # Made of an error of the parser; for a connection that was closed, of a text.
+                error = InvalidResponse(
+                    f"{self._asked()}: what came is no HTTP answer ({cause}). {hint_for_unusable()}"
                 )
             case _ if response is None:
                 error = RunnerUnreachable(
                     f"{self._asked()}: the connection was lost before an answer came ({cause}). "
-                    f"{hint_for_lost(request)}"
+                    f"{hint_for_lost(exchange)}"
                 )
             case _:
                 error = InvalidResponse(
                     f"{self._asked()}: answer {response.status_code} was cut off ({cause}). "
-                    f"{hint_for_lost(request)}"
+                    f"{hint_for_lost(exchange)}"
                 )
         # The message says what went wrong; the traceback of the HTTP library would bury it.
         raise error from None
@@ -221,7 +205,9 @@ class Runner:
 
     def _raise_unusable(self, failure: Exception) -> NoReturn:
         """The error for an answer that is not one of the API."""
-        response: httpx.Response = self._last.response
+        response = self._answer
+        if response is None:
+            self._raise_unsendable(failure)
         if response.status_code >= http.HTTPStatus.BAD_REQUEST:
             self._raise_rejected()
         raise InvalidResponse(
@@ -231,7 +217,8 @@ class Runner:
 
     def _raise_rejected(self) -> NoReturn:
         """The error for an HTTP error, with the runner's code and message where it gave them."""
-        response: httpx.Response = self._last.response
+        response = self._answer
+        assert response is not None
         code, message = error_of(response)
         said = f"{code}: {message}" if code else f"no error of script-runner{start_of(response)}"
         raise RequestRejected(
@@ -255,11 +242,13 @@ def connect(url: str = DEFAULT_URL) -> Runner:
     Raises:
         InvalidInput: If it is not an http or https URL.
     """
-    checked = checked_url(url)
+    checked = _checked(url) if isinstance(url, str) else checked_url(url)
     with _connecting:
         return _connect(checked)
 
 
+# Reading a URL takes as long as a tenth of a call.
+_checked = functools.lru_cache(maxsize=4 * MAX_RUNNERS)(checked_url)
 _connecting = threading.Lock()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from script_runner.transport import CONTAINER_HOST
+from script_runner.transport import CONTAINER_HOST, Exchange
 
 _RETRY_RUN = "The script may have been started: look at the runner's jobs before you run it again."
 
@@ -34,16 +34,16 @@ def hint_for_unreachable(base_url: str) -> str:
     )
 
 
-def hint_for_lost(request: httpx.Request | None) -> str:
+def hint_for_lost(exchange: Exchange | None) -> str:
     """What to do when a connection was lost, or an answer did not come whole."""
-    if _is_run(request):
+    if _is_run(exchange):
         return _RETRY_RUN
     return "Did the runner stop or restart? Try again."
 
 
-def hint_for_timeout(request: httpx.Request | None) -> str:
+def hint_for_timeout(exchange: Exchange | None) -> str:
     """What to do when an answer did not come in time."""
-    if _is_run(request):
+    if _is_run(exchange):
         return (
             "The script may still be running. For a long script use run-script-async and "
             "wait-for-job."
@@ -61,12 +61,12 @@ def hint_for_rejection(status: int, code: str | None) -> str:
     )
 
 
-def hint_for_unusable(status: int) -> str:
+def hint_for_unusable(status: int | None = None) -> str:
     """What to do when an answer makes no sense."""
-    if 300 <= status < 400:
+    if status is not None and 300 <= status < 400:
         return "Redirects are not followed: use the URL that answers itself."
     return "Is this the URL of a script-runner?"
 
 
-def _is_run(request: httpx.Request | None) -> bool:
-    return request is not None and request.method == "POST" and request.url.path.endswith("/run")
+def _is_run(exchange: Exchange | None) -> bool:
+    return exchange is not None and exchange.method == "POST" and exchange.target.endswith("/run")

@@ -1,25 +1,24 @@
-"""The HTTP transport of `connect`: a time limit for the whole of a call, a bound on its answer.
-
-httpx limits the wait for each part of an answer, not for the whole: an answer that drips would be
-waited for without end. httpcore, on which httpx stands, lets the limit be set where bytes are read.
-"""
+"""The HTTP transport of `connect`: what is sent to whom, through which proxy, over what."""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import ipaddress
+import json
 import ssl
 import threading
-import time
+import urllib.parse
 import urllib.request
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import httpcore
 import httpx
 
+from script_runner.address import basic_auth
 from script_runner.errors import InvalidInput
+from script_runner.limits import BoundedResponse, LimitedBackend
 
 CONNECT_SECONDS = 5.0
 """How long a connection may take."""
@@ -36,11 +35,8 @@ KEEP_ALIVE_SECONDS = 3.0
 MAX_IDLE_CONNECTIONS = 20
 """The most idle connections kept to one runner."""
 
-MAX_ANSWER_BYTES = 32 * 1024 * 1024
-"""The largest answer: a log page of 1 MiB is six times that when each byte is escaped in JSON."""
-
-WRITE_BYTES = 64 * 1024
-"""The most bytes written between two looks at the clock."""
+MAX_TARGET_BYTES = 64 * 1024
+"""The longest path and query; no server takes a longer one."""
 
 CONTAINER_HOST = "host.docker.internal"
 """The name by which a container reaches the machine it runs on."""
@@ -55,99 +51,27 @@ CALL_FAILURES = (
 """What `Transport` raises when a call fails, beside `AnswerTooLarge`."""
 
 
-class AnswerTooLarge(Exception):
-    """An answer of more than `MAX_ANSWER_BYTES`."""
+@dataclasses.dataclass
+class Exchange:
+    """What a thread asked last, and what came back.
+
+    Attributes:
+        method: The HTTP method.
+        target: Path and query.
+        response: The answer as far as it came; None when none did.
+    """
+
+    method: str
+    target: str
+    response: httpx.Response | None = None
 
 
-_limit = threading.local()
+class Transport:
+    """Sends requests below one base URL, over as many connections as there are callers.
 
-
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Limit all reading and writing of this thread, as a whole, to a number of seconds."""
-    _limit.deadline = time.monotonic() + seconds
-    try:
-        yield
-    finally:
-        del _limit.deadline
-
-
-def _left(timeout: float | None, error: type[httpcore.TimeoutException]) -> float | None:
-    """The time left of the limit, or of `timeout` if that is less."""
-    deadline: float | None = getattr(_limit, "deadline", None)
-    if deadline is None:
-        return timeout
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise error("the time limit of the call is over")
-    return left if timeout is None else min(timeout, left)
-
-
-class _LimitedStream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # httpcore starts its timeout anew whenever the server has taken some of the bytes.
-        for start in range(0, len(buffer), WRITE_BYTES):
-            part = buffer[start : start + WRITE_BYTES]
-            self._stream.write(part, _left(timeout, httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _LimitedStream(self._stream.start_tls(ssl_context, server_hostname, left))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-class _LimitedBackend(httpcore.NetworkBackend):
-    def __init__(self) -> None:
-        self._backend = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _LimitedStream(
-            self._backend.connect_tcp(host, port, left, local_address, socket_options)
-        )
-
-
-class _BoundedBody(httpx.SyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
-
-    def __iter__(self) -> Iterator[bytes]:
-        size = 0
-        for part in self._answer.iter_stream():
-            size += len(part)
-            if size > MAX_ANSWER_BYTES:
-                raise AnswerTooLarge
-            yield part
-
-    def close(self) -> None:
-        self._answer.close()
-
-
-class Transport(httpx.BaseTransport):
-    """Sends requests to one base URL, over as many connections as there are callers.
+    The generated operations get it for the `httpx.Client` that they would make themselves. They
+    call its `request` alone; all else that a client does there (merging URLs, headers and cookies,
+    redirects) would take longer than the request, and is not wanted.
 
     A proxy of the environment (`HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) is used, except for this
     machine and the one that hosts the container.
@@ -160,63 +84,120 @@ class Transport(httpx.BaseTransport):
         """Make the pool of connections; none is opened yet.
 
         Args:
-            base_url: An http or https URL; only requests below it are sent.
+            base_url: An http or https URL, with credentials or without.
 
         Raises:
             InvalidInput: If the certificates or the proxy of the environment cannot be used.
         """
-        # Reading the certificates takes 17 ms, so only where they are of use.
-        tls = _tls() if base_url.scheme == "https" else None
-        options: dict[str, Any] = {
-            "ssl_context": tls,
-            # No cap: 200 sync runs that wait must not keep a cancel from being sent.
-            "max_connections": None,
-            "max_keepalive_connections": MAX_IDLE_CONNECTIONS,
-            "keepalive_expiry": KEEP_ALIVE_SECONDS,
-            "network_backend": _LimitedBackend(),
-        }
+        self._base = base_url
+        self._prefix = base_url.raw_path.decode("ascii").rstrip("/")
+        self._headers = [
+            (b"Host", base_url.netloc),
+            (b"Accept", b"application/json"),
+            (b"Accept-Encoding", b"identity"),
+            (b"User-Agent", b"script-runner-proxy"),
+        ]
+        if base_url.userinfo:
+            self._headers.append((b"Authorization", basic_auth(base_url).encode("ascii")))
+        self._local = threading.local()
         proxy = _proxy_for(base_url)
         self.proxy = None if proxy is None else str(proxy.copy_with(userinfo=b"")).rstrip("/")
-        self._pool: httpcore.ConnectionPool = (
-            httpcore.ConnectionPool(**options)
-            if proxy is None
-            else httpcore.HTTPProxy(
-                proxy_url=str(proxy.copy_with(userinfo=b"")),
-                proxy_auth=_credentials(proxy) if proxy.userinfo else None,
-                **options,
-            )
-        )
+        self._pool = _pool(base_url, proxy)
         # A runner that `connect` has dropped closes its connections when the last call has ended.
         weakref.finalize(self, self._pool.close)
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and return its answer, whose body is read later.
+    @property
+    def exchange(self) -> Exchange | None:
+        """The last exchange of this thread, unless it was forgotten."""
+        exchange: Exchange | None = getattr(self._local, "exchange", None)
+        return exchange
+
+    def forget_exchange(self) -> None:
+        """Let go of the last exchange: an answer may be large, and a thread may live long."""
+        self._local.exchange = None
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """Send a request and read its answer.
+
+        Args:
+            method: The HTTP method.
+            url: A path below the base URL.
+            params: The query.
+            json: The body.
+            headers: Headers beside those of every request.
 
         Raises:
-            Exception: One of `CALL_FAILURES`.
+            ValueError: If it cannot be sent; nothing was.
+            Exception: One of `CALL_FAILURES`, `AnswerTooLarge`, or httpx.DecodingError.
         """
-        url = request.url
+        exchange = Exchange(method.upper(), f"{self._prefix}{url}")
+        self._local.exchange = exchange
+        if params:
+            exchange.target += f"?{urllib.parse.urlencode(params)}"
+        if len(exchange.target) > MAX_TARGET_BYTES:
+            raise ValueError(f"the path is longer than {MAX_TARGET_BYTES} bytes")
+        all_headers = [*self._headers]
+        all_headers += [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        content = None if json is None else _written(json)
+        if content is not None or exchange.method == "POST":
+            all_headers.append((b"Content-Length", str(len(content or b"")).encode()))
+        return self._send(exchange, all_headers, content)
+
+    def _send(
+        self, exchange: Exchange, headers: list[tuple[bytes, bytes]], content: bytes | None
+    ) -> httpx.Response:
+        url = httpcore.URL(
+            scheme=self._base.raw_scheme,
+            host=self._base.raw_host,
+            port=self._base.port,
+            target=exchange.target.encode("ascii"),
+        )
         answer = self._pool.handle_request(
             httpcore.Request(
-                request.method,
-                httpcore.URL(
-                    scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-                ),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
+                exchange.method,
+                url,
+                headers=headers,
+                content=content,
+                extensions={"timeout": {"connect": CONNECT_SECONDS}},
             )
         )
-        return httpx.Response(
-            answer.status,
-            headers=answer.headers,
-            stream=_BoundedBody(answer),
-            extensions=answer.extensions,
-        )
+        exchange.response = response = BoundedResponse(answer)
+        try:
+            response.read()
+        finally:
+            response.close()
+        return response
 
-    def close(self) -> None:
-        """Close all connections."""
-        self._pool.close()
+
+def _written(body: Any) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _pool(base_url: httpx.URL, proxy: httpx.URL | None) -> httpcore.ConnectionPool:
+    options: dict[str, Any] = {
+        # Reading the certificates takes 17 ms, so only where they are of use.
+        "ssl_context": _tls() if base_url.scheme == "https" else None,
+        # No cap: 200 sync runs that wait must not keep a cancel from being sent.
+        "max_connections": None,
+        "max_keepalive_connections": MAX_IDLE_CONNECTIONS,
+        "keepalive_expiry": KEEP_ALIVE_SECONDS,
+        "network_backend": LimitedBackend(),
+    }
+    if proxy is None:
+        return httpcore.ConnectionPool(**options)
+    return httpcore.HTTPProxy(
+        proxy_url=str(proxy.copy_with(userinfo=b"")),
+        proxy_auth=_credentials(proxy) if proxy.userinfo else None,
+        **options,
+    )
 
 
 def _proxy_for(base_url: httpx.URL) -> httpx.URL | None:

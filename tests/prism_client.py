@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import httpx
+import pytest
 
 from generated_client import Client
+from script_runner import Runner
 
 PRISM_ERROR_TYPE = "https://stoplight.io/prism/errors#"
 
 
 class PrismError(Exception):
     """Prism refused the request or had no such answer; the API never said this."""
+
+
+def prefer_answers(
+    monkeypatch: pytest.MonkeyPatch, runner: Runner, prefer: Callable[[str], str]
+) -> None:
+    """Make a runner ask the mock for certain answers, and raise for errors of Prism.
+
+    Args:
+        monkeypatch: Undoes it.
+        runner: A runner at the URL of the mock.
+        prefer: The `Prefer` header for the path of a request.
+    """
+    request = runner._transport.request
+
+    def preferring(
+        method: str, url: str, *, headers: Mapping[str, str] | None = None, **parts: Any
+    ) -> httpx.Response:
+        response = request(method, url, headers={**(headers or {}), "Prefer": prefer(url)}, **parts)
+        refuse_prism_error(response)
+        return response
+
+    monkeypatch.setattr(runner._transport, "request", preferring)
 
 
 def _prism_error(response: httpx.Response, body: bytes) -> PrismError | None:
@@ -21,7 +48,7 @@ def _prism_error(response: httpx.Response, body: bytes) -> PrismError | None:
         assert PRISM_ERROR_TYPE in complaint, complaint
     if complaint is None:
         return None
-    return PrismError(f"{response.request.method} {response.request.url}: {complaint}")
+    return PrismError(complaint)
 
 
 def refuse_prism_error(response: httpx.Response) -> None:

@@ -158,6 +158,7 @@ def test_waiting_past_the_deadline_names_the_job_and_leaves_it(runner: RunnerPro
 
 def test_a_running_job_is_told_to_end_and_then_cancelled(runner: RunnerProcess) -> None:
     job_id = started(runner, "sleep", "30")
+    wait_until(lambda: run(runner, "get-job-status", job_id=job_id)["stdout_preview"])
     outputs = run(runner, "cancel-job", job_id=job_id)
     assert outputs["success"] is True
     assert "SIGTERM" in outputs["message"]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
 import pytest
 
 from script_runner import InvalidResponse, RequestRejected, RequestTimedOut, connect
 from tests.block_runner import run_block
 from tests.description import Answer, answers
-from tests.prism_client import refuse_prism_error
+from tests.prism_client import prefer_answers
 
 LOG_ANSWER = "code=200, example=whole"
 """What the log of a job is while another operation is tested."""
@@ -47,23 +46,13 @@ def cases(status_codes: set[int] | None = None) -> list[Any]:
 @pytest.fixture
 def run_with_answer(mock_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a block while Prism gives one answer; a request Prism refuses fails the test."""
-    runner = connect(mock_url)
-    http_client = runner._client.get_httpx_client()
-    hooks = http_client.event_hooks
 
     def run(block: str, answer: Answer) -> dict[str, Any]:
-        def prefer(request: httpx.Request) -> None:
-            is_log = request.url.path.endswith("/logs") and answer.operation != "getJobLogs"
-            request.headers["Prefer"] = LOG_ANSWER if is_log else answer.prefer
+        def prefer(path: str) -> str:
+            is_log = path.endswith("/logs") and answer.operation != "getJobLogs"
+            return LOG_ANSWER if is_log else answer.prefer
 
-        monkeypatch.setattr(
-            http_client,
-            "event_hooks",
-            {
-                "request": [*hooks["request"], prefer],
-                "response": [*hooks["response"], refuse_prism_error],
-            },
-        )
+        prefer_answers(monkeypatch, connect(mock_url), prefer)
         inputs = {**INPUTS[block][1], "script_runner_url": mock_url}
         if "job_id" in inputs:
             # A job of its own for each answer: what is known of a log is kept between calls.

@@ -1,0 +1,31 @@
+"""The examples of the description as answers and as models."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from generated_client.models import Job
+from tests.description import answers
+
+_BODIES = {(answer.operation, answer.example): answer.body for answer in answers()}
+
+
+def documented(operation: str, example: str) -> dict[str, Any]:
+    """The body of a named example; a copy, to be changed at will.
+
+    Args:
+        operation: Such as `getJob`.
+        example: Such as `succeeded`.
+    """
+    return copy.deepcopy(_BODIES[operation, example])
+
+
+def documented_job(example: str = "succeeded", **fields: object) -> Job:
+    """The job of an example of `getJob`.
+
+    Args:
+        example: Such as `succeeded`.
+        fields: What is to be different, by the names of the wire.
+    """
+    return Job.from_dict(documented("getJob", example) | fields)

@@ -1,0 +1,84 @@
+"""A log in memory that is read in pages, as the two servers of the wire cut and decode them."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+
+from generated_client.models import LogPage
+
+LARGEST_PAGE_BYTES = 1024 * 1024
+"""The largest page of the wire."""
+
+
+class MemoryLog:
+    """A `PageSource` over bytes.
+
+    Attributes:
+        name: For messages.
+        raw: The log as it is now.
+        requests: How many pages were asked for.
+        bytes_sent: How many bytes of the log were in them.
+    """
+
+    def __init__(
+        self,
+        raw: bytes,
+        *,
+        cuts_characters: bool = True,
+        largest_page: int = LARGEST_PAGE_BYTES,
+        growth: Iterable[bytes] = (),
+    ) -> None:
+        """Hold a log.
+
+        Args:
+            raw: The log.
+            cuts_characters: Whether a page is cut at a byte and decoded alone, as by the reference
+                server; else it ends before a character that would be cut, as by the local runner.
+            largest_page: The most bytes of a page, whatever is asked for.
+            growth: What the script writes before each request after the first one.
+        """
+        self.name = "the log in memory"
+        self.raw = raw
+        self.requests = 0
+        self.bytes_sent = 0
+        self._cuts_characters = cuts_characters
+        self._largest_page = largest_page
+        self._growth = list(growth)
+
+    def page(self, offset: int, limit: int) -> LogPage:
+        """The page of at most `limit` bytes from the byte `offset`."""
+        if self.requests and self._growth:
+            self.raw += self._growth.pop(0)
+        self.requests += 1
+        part = self.raw[offset : offset + min(limit, self._largest_page)]
+        data, used = self._decode(part, is_end=offset + len(part) >= len(self.raw))
+        self.bytes_sent += used
+        return LogPage(
+            ok=True,
+            job_id="job_1",
+            stream="stdout",
+            offset=offset,
+            next_offset=offset + used,
+            total_size=len(self.raw),
+            truncated=False,
+            data=data,
+        )
+
+    def _decode(self, part: bytes, *, is_end: bool) -> tuple[str, int]:
+        """The text of a page, and how many of the bytes it is the text of."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        has_ended = not self._growth
+        text = decoder.decode(part, final=is_end and has_ended)
+        unfinished = len(decoder.getstate()[0])
+        if self._cuts_characters or unfinished == len(part):
+            # Half a character alone is sent all the same: a page always advances.
+            return part.decode("utf-8", "replace"), len(part)
+        return text, len(part) - unfinished
+
+
+def lines_in(raw: bytes) -> list[str]:
+    """The lines of a log by the rule of the product, read from the whole of it."""
+    *complete, last = raw.decode("utf-8", "replace").split("\n")
+    lines = [line[:-1] if line.endswith("\r") else line for line in complete]
+    return [*lines, last] if last else lines

@@ -1,0 +1,81 @@
+"""A runner whose one job a test lets go through states, look by look."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+from tests.misbehaving_server import Action, MisbehavingServer, Request, Step, json_answer
+from tests.script_runner.documented import documented
+from tests.script_runner.page_server import MemoryLog
+
+JOB_ID = "job_1"
+
+
+@dataclass(frozen=True)
+class State:
+    """What a look at the job finds.
+
+    Attributes:
+        status: The word of the wire.
+        stdout: What the job has written so far.
+        stderr: The same for stderr.
+        ended_at: When it ended.
+    """
+
+    status: str = "running"
+    stdout: bytes = b""
+    stderr: bytes = b""
+    ended_at: str | None = None
+
+
+class ScriptedRunner:
+    """Answers the first look with the first state, and so on; the last state stays.
+
+    Attributes:
+        looks: How many looks at the job were answered or refused.
+        log_requests: How many pages were asked for.
+    """
+
+    def __init__(self, states: Sequence[State | Action | bytes]) -> None:
+        """Take the states; an action or an answer in place of one is what a look gets."""
+        self.looks = 0
+        self.log_requests = 0
+        self._states = states
+        self._last = State()
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[MisbehavingServer]:
+        """Serve."""
+        with MisbehavingServer(self._answer) as server:
+            yield server
+
+    def _answer(self, request: Request) -> Iterator[Step]:
+        url = urlsplit(request.target)
+        if url.path.endswith("/logs"):
+            self.log_requests += 1
+            query = {name: values[0] for name, values in parse_qs(url.query).items()}
+            log = MemoryLog(self._last.stdout if query["stream"] == "stdout" else self._last.stderr)
+            page = log.page(int(query["offset"]), int(query["limit"]))
+            yield json_answer(200, page.to_dict())
+            return
+        state = self._states[min(self.looks, len(self._states) - 1)]
+        self.looks += 1
+        if not isinstance(state, State):
+            yield state
+            return
+        self._last = state
+        yield json_answer(200, _job_in(state))
+
+
+def _job_in(state: State) -> dict[str, object]:
+    example = "succeeded" if state.status == "succeeded" else "running"
+    return documented("getJob", example) | {
+        "jobId": JOB_ID,
+        "status": state.status,
+        "endedAt": "2026-11-23T18:38:06.743Z" if state.status == "succeeded" else state.ended_at,
+        "stdoutSize": len(state.stdout),
+        "stderrSize": len(state.stderr),
+    }
