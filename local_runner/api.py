@@ -43,7 +43,10 @@ MAX_OFFSET = 2**63 - 1
 MAX_PREFIXED_DIGITS = 256
 """From so many digits on a hexadecimal number is infinite in ECMAScript, as it is to us."""
 
-OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+OUT_OF_RESOURCES = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
+)
+"""The errors of a system that can give no more just now."""
 
 
 class InvalidJson(Exception):

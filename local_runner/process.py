@@ -97,10 +97,18 @@ class ScriptProcess:
             raise _cannot_start(command[0], error) from error
         pipes = (self._process.stdout, self._process.stderr)
         self._open_pipes = {pipe: log for pipe, log in zip(pipes, logs, strict=True) if pipe}
-        for pipe in self._open_pipes:
-            os.set_blocking(pipe.fileno(), False)
-            self._loop.add_reader(pipe, self._read, pipe)
-        self._watch_for_exit()
+        try:
+            for pipe in self._open_pipes:
+                os.set_blocking(pipe.fileno(), False)
+                self._loop.add_reader(pipe, self._read, pipe)
+            self._watch_for_exit()
+        except (OSError, RuntimeError) as error:
+            # A process that cannot be watched must not run.
+            self._signal(signal.SIGKILL)
+            for pipe in list(self._open_pipes):
+                self._close(pipe)
+            self._process.wait()
+            raise CannotStart(f"{command[0]}: cannot be watched: {error}", None) from error
 
     def _watch_for_exit(self) -> None:
         """Have `_exited` set when the script ends: by the system where it can, or by a thread."""
@@ -181,6 +189,11 @@ class ScriptProcess:
                 self._kill_grace_seconds, self._signal, signal.SIGKILL
             )
         return True
+
+    def kill(self) -> None:
+        """Send SIGKILL to the process group now, unless the script itself has ended."""
+        if not self._exited.is_set():
+            self._signal(signal.SIGKILL)
 
     async def _group_ended(self) -> None:
         assert self._kill_timer is not None

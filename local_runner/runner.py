@@ -16,6 +16,9 @@ from local_runner.process import CannotStart, ScriptProcess, end_processes_of
 from local_runner.rules import Refused, Rules
 from local_runner.store import JobRecord, Store, StoreError, Stream
 
+FORGOTTEN_AT_ONCE = 500
+"""The most jobs that are forgotten at once, when `maxJobs` was lowered."""
+
 SAVE_RETRY_SECONDS = 1.0
 """How long to wait before trying again to record how a job ended, when the disk is full."""
 
@@ -141,6 +144,12 @@ class Runner:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    def kill(self) -> None:
+        """Do not wait for the scripts that are being ended."""
+        for job in self._live.values():
+            if job.process is not None:
+                job.process.kill()
+
     # -- accepting
 
     def _new_job(self, script: ScriptConfig, args: list[str], mode: Mode) -> LiveJob:
@@ -226,8 +235,6 @@ class Runner:
         try:
             job.logs = self._open_logs(job.record)
             status, code = await self._execute(job, job.logs)
-            for log in job.logs:
-                log.close()
         except Exception as error:
             # Whatever it is, the job must end and its slot must become free.
             status, code = "failed", NO_EXIT_CODE
@@ -237,12 +244,18 @@ class Runner:
                 events.log_failure(f"{job.record.job_id} {what}")
             if job.process is not None:
                 job.process.terminate()
+        for log in job.logs or ():
+            try:
+                log.close()
+            except OSError as error:
+                status, code = "failed", NO_EXIT_CODE
+                job.failure = f"the log could not be written: {error.strerror}"
         await self._end(job, status, code, round((time.monotonic() - begun) * 1000))
         self._free_slot()
 
     async def _execute(self, job: LiveJob, logs: tuple[LogWriter, LogWriter]) -> tuple[str, int]:
         """Run the script to its end; returns the status and the code."""
-        if self._stopping:
+        if self._stopping or job.ended_by is not None:
             return "canceled", NO_EXIT_CODE
         command = [job.script.path, *job.record.args]
         grace = self._config.runner.kill_grace_seconds
@@ -251,8 +264,6 @@ class Runner:
         except CannotStart as error:
             logs[1].write(f"{error}\n".encode("utf-8", "replace"))
             return "failed", NO_EXIT_CODE if error.code is None else error.code
-        if job.ended_by is not None:
-            job.process.terminate()
         timeout = None
         if job.script.timeout_sec:
             timeout = asyncio.get_running_loop().call_later(
@@ -315,21 +326,27 @@ class Runner:
     async def _forget_oldest(self) -> None:
         # One at a time: two that begin together would find the same jobs.
         async with self._forgetting:
-            if (surplus := self._kept - self._config.runner.max_jobs) > 0:
-                await self._forget(surplus)
+            while (surplus := self._kept - self._config.runner.max_jobs) > 0:
+                if not await self._forget(min(surplus, FORGOTTEN_AT_ONCE)):
+                    return
 
-    async def _forget(self, surplus: int) -> None:
+    async def _forget(self, count: int) -> bool:
+        """Forget the oldest ended jobs; False when there is none, or it cannot be done."""
         try:
-            oldest = await self._store.oldest_ended(surplus)
+            oldest = await self._store.oldest_ended(count)
             # The files go first: a crash in between leaves a job without a log, not a log for ever.
             for record in oldest:
                 for stream in STREAMS:
-                    self._log_path(record, stream).unlink(missing_ok=True)
+                    try:
+                        self._log_path(record, stream).unlink(missing_ok=True)
+                    except OSError as error:
+                        events.log("error", message=f"an old log stays: {error}")
             await self._store.delete(oldest)
-        except (OSError, StoreError) as error:
+        except StoreError as error:
             events.log("error", message=f"old jobs cannot be deleted: {error}")
-        else:
-            self._kept -= len(oldest)
+            return False
+        self._kept -= len(oldest)
+        return bool(oldest)
 
     # -- taking up the history
 

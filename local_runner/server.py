@@ -13,8 +13,9 @@ from typing import Any
 import uvicorn
 
 from local_runner import events
-from local_runner.api import application
+from local_runner.api import OUT_OF_RESOURCES, application
 from local_runner.config import Config, ServerConfig
+from local_runner.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from local_runner.runner import Runner
 from local_runner.store import Store, StoreError
 
@@ -103,8 +104,8 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application(config, runner, token),
-                # The parser that bounds what it keeps of a request's head, whatever is installed.
-                http="h11",
+                http=BoundedProtocol,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 # The guard is for HTTP; there is nothing to upgrade to.
                 ws="none",
                 lifespan="off",
@@ -131,6 +132,9 @@ class _Server(uvicorn.Server):
 
     def _stop(self, number: signal.Signals) -> None:
         events.log("stopping", signal=number.name)
+        if self.should_exit:
+            # The second time somebody is in a hurry.
+            self._runner.kill()
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -149,23 +153,25 @@ class _Server(uvicorn.Server):
 
 
 class _LoopErrors:
-    """Logs what the event loop complains of, and repeated complaints once a second."""
+    """Handles complaints of the event loop; without open files it has 2,000 of them a second."""
 
     def __init__(self) -> None:
-        self._last_message = ""
         self._quiet_until = 0.0
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        message = str(context["message"])
-        if message == self._last_message and loop.time() < self._quiet_until:
-            return
-        self._last_message, self._quiet_until = message, loop.time() + 1.0
         cause = context.get("exception")
-        events.log("error", message=f"{message}: {cause!r}" if cause else message)
+        if not isinstance(cause, OSError) or cause.errno not in OUT_OF_RESOURCES:
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._quiet_until:
+            self._quiet_until = loop.time() + 1.0
+            events.log("error", message=f"callers have to wait: {cause.strerror}")
 
 
 def _allow_many_files() -> None:
-    """Raise the soft limit of open files: each waiting request holds one, each script two."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
+    """Raise the soft limit of open files: each waiting request holds one, each script five."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError) as error:
+        # macOS may refuse its own "unlimited".
+        events.log("warning", message=f"at most {soft} files may be open: {error}")

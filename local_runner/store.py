@@ -236,7 +236,12 @@ class Store:
             with self._connection:
                 self._connection.execute("BEGIN")
                 results = [work.run(self._connection) for work in group]
-        except (sqlite3.Error, OverflowError) as error:
+        except Exception as error:  # whatever it is, this thread must go on
+            if len(group) > 1:
+                # One that fails must not fail the others, least of all those who only read.
+                for work in group:
+                    self._commit([work])
+                return
             failure = StoreError(f"the history of jobs cannot be written: {error}")
         for index, work in enumerate(group):
             result = failure or results[index]

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from local_runner.config import Config, load
+from local_runner.config import load
+from local_runner.logs import LogWriter
 from local_runner.runner import Runner
 from local_runner.store import JobRecord, Store
-from tests.runner_process import RunnerProcess
+from tests.runner_process import RunnerProcess, processes_of
 from tests.waiting import wait_until
 
 SCRIPTS = {
@@ -42,11 +44,10 @@ def runner(tmp_path: Path) -> Iterator[RunnerProcess]:
         yield started
 
 
-@contextlib.contextmanager
+@contextmanager
 def limited(runner: RunnerProcess, resource: str, limit: int) -> Iterator[None]:
     """Lower a limit of the runner's process, for a while."""
-    process = psutil.Process(runner.pid)
-    number = getattr(psutil, resource)
+    process, number = psutil.Process(runner.pid), getattr(psutil, resource)
     before = process.rlimit(number)
     process.rlimit(number, (limit, before[1]))
     try:
@@ -55,16 +56,9 @@ def limited(runner: RunnerProcess, resource: str, limit: int) -> Iterator[None]:
         process.rlimit(number, before)
 
 
-def full_disk(
-    runner: RunnerProcess, most_bytes: int = 0
-) -> contextlib.AbstractContextManager[None]:
+def full_disk(runner: RunnerProcess, most_bytes: int = 0) -> AbstractContextManager[None]:
     """No file of the runner can grow beyond a size, which a full disk comes to."""
     return limited(runner, "RLIMIT_FSIZE", most_bytes)
-
-
-def make_loop(folder: Path) -> None:
-    """Put a symbolic link to itself where the folder was."""
-    folder.symlink_to(folder)
 
 
 def assert_works(runner: RunnerProcess) -> None:
@@ -74,7 +68,7 @@ def assert_works(runner: RunnerProcess) -> None:
     assert runner.log(job["jobId"]) == "hello\n"
 
 
-@pytest.mark.parametrize("replace", [Path.touch, make_loop])
+@pytest.mark.parametrize("replace", [Path.touch, lambda path: path.symlink_to(path)])
 def test_a_job_without_a_log_folder_fails_and_says_why(
     runner: RunnerProcess, tmp_path: Path, replace: Callable[[Path], None]
 ) -> None:
@@ -93,9 +87,7 @@ def test_a_job_without_a_log_folder_fails_and_says_why(
     assert_works(runner)
 
 
-def test_a_job_whose_log_folder_is_removed_runs_to_its_end(
-    runner: RunnerProcess, tmp_path: Path
-) -> None:
+def test_a_job_goes_on_without_its_log_folder(runner: RunnerProcess, tmp_path: Path) -> None:
     job_id = runner.submit("waits", str(tmp_path / "gate"))
     wait_until(lambda: psutil.Process(runner.pid).children())
 
@@ -124,13 +116,10 @@ def test_a_script_whose_log_cannot_be_written_is_ended_and_says_why(runner: Runn
 def test_a_run_that_cannot_be_recorded_is_refused_and_not_run(
     runner: RunnerProcess, tmp_path: Path
 ) -> None:
-    earlier = runner.run("hello")
     body = {"scriptId": "touches", "args": [str(tmp_path / "ran")]}
 
     with full_disk(runner):
         answers = [runner.http.post("/run", json=body) for _ in range(5)]
-        assert runner.job(earlier["jobId"]) == earlier
-        assert runner.http.get("/healthz").json() == {"ok": True}
 
     assert [answer.status_code for answer in answers] == [500] * 5
     for answer in answers:
@@ -139,6 +128,19 @@ def test_a_run_that_cannot_be_recorded_is_refused_and_not_run(
         assert error["message"].startswith("the history of jobs cannot be written: ")
     assert_works(runner)
     assert not (tmp_path / "ran").exists()
+
+
+@needs_prlimit
+def test_a_job_can_be_asked_for_while_others_cannot_be_recorded(runner: RunnerProcess) -> None:
+    earlier = runner.run("hello")
+    asked = []
+
+    with full_disk(runner), ThreadPoolExecutor(8) as pool:
+        for _ in range(100):
+            pool.submit(runner.http.post, "/run", json={"scriptId": "hello"})
+            asked.append(pool.submit(runner.job, earlier["jobId"]))
+
+    assert [job.result() for job in asked] == [earlier] * 100
 
 
 @needs_prlimit
@@ -162,9 +164,7 @@ def test_an_end_that_cannot_be_recorded_is_answered_and_recorded_later(
 
 
 @needs_prlimit
-def test_a_cancel_that_cannot_be_recorded_is_answered(
-    runner: RunnerProcess, tmp_path: Path
-) -> None:
+def test_a_cancel_that_is_not_recorded_is_answered(runner: RunnerProcess, tmp_path: Path) -> None:
     for _ in range(2):
         runner.submit("waits", str(tmp_path / "gate"))
     queued = runner.submit("touches", str(tmp_path / "ran"))
@@ -205,9 +205,7 @@ def test_without_open_files_it_says_so_and_works_again_with_them(
 
 
 @needs_prlimit
-def test_a_job_ran_exactly_if_it_does_not_say_that_it_could_not_start(
-    runner: RunnerProcess, tmp_path: Path
-) -> None:
+def test_a_job_ran_exactly_if_it_succeeded(runner: RunnerProcess, tmp_path: Path) -> None:
     open_files = open_files_of(runner)
     statuses = []
     for spare in range(14):
@@ -228,9 +226,9 @@ def test_a_connection_that_cannot_be_accepted_is_later_and_does_not_flood_the_lo
 ) -> None:
     open_files = open_files_of(runner)
     logged = len(runner.events)
-    where = httpx.URL(runner.url)
+    port = httpx.URL(runner.url).port or 80
     with limited(runner, "RLIMIT_NOFILE", open_files):
-        caller = socket.create_connection((where.host, where.port or 80), timeout=20)
+        caller = socket.create_connection(("127.0.0.1", port), timeout=20)
         # Once the second is answered the runner has tried to accept the caller.
         for _ in range(2):
             assert runner.http.get("/healthz").is_success
@@ -242,46 +240,49 @@ def test_a_connection_that_cannot_be_accepted_is_later_and_does_not_flood_the_lo
     assert logged < 100
 
 
-def configured(folder: Path) -> Config:
-    """The configuration of a runner that is not a process of its own."""
-    RunnerProcess(folder, SCRIPTS, runner={"maxConcurrent": 1})
-    return load(folder / "config.json")
-
-
-async def run_twice(config: Config) -> list[JobRecord]:
+async def run_twice(folder: Path, script_id: str) -> list[JobRecord]:
     """Run two jobs, which both must end, one after the other in the only slot."""
-    runner = Runner(config, Store(config.database))
+    RunnerProcess(folder, SCRIPTS, runner={"maxConcurrent": 1, "killGraceSeconds": 0.5})
+    config, jobs = load(folder / "config.json"), []
+    store = Store(config.database)
+    runner = Runner(config, store)
     await runner.recover()
-    try:
-        jobs = []
-        async with asyncio.timeout(10):
-            for _ in range(2):
-                job, _ = await runner.run("hello", [], "sync")
-                jobs.append(await runner.ended(job.job_id))
-        return jobs
-    finally:
-        async with asyncio.timeout(10):
-            await runner.stop()
+    async with asyncio.timeout(20):
+        for _ in range(2):
+            job, _ = await runner.run(script_id, [], "sync")
+            jobs.append(await runner.ended(job.job_id))
+    await runner.stop()
+    await store.close()
+    return jobs
 
 
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("ScriptProcess", RuntimeError("which nobody foresaw")),
-        ("LogWriter.close", OSError(errno.EIO, os.strerror(errno.EIO))),
+        ("local_runner.runner.ScriptProcess", RuntimeError("which nobody foresaw")),
+        ("local_runner.process.os.set_blocking", OSError(errno.ENOMEM, "out of memory")),
+        ("local_runner.runner.LogWriter.close", OSError(errno.EIO, "input/output error")),
     ],
 )
-async def test_a_failure_that_nobody_foresaw_ends_the_job_and_frees_its_slot(
+async def test_a_failure_that_nobody_foresaw_ends_the_job_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: Exception
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*args: object) -> None:
+        if isinstance(args[0], LogWriter):
+            close(args[0])
         raise error
 
-    monkeypatch.setattr(f"local_runner.runner.{name}", broken)
+    close = LogWriter.close
+    monkeypatch.setattr(name, broken)
+    open_files = psutil.Process().num_fds()
 
-    jobs = await run_twice(configured(tmp_path))
+    jobs = await run_twice(tmp_path, "prints-much" if "set_blocking" in name else "hello")
 
+    left = [process for job in jobs for process in processes_of(job.job_id)]
+    for process in left:
+        process.kill()
     assert [job.has_ended for job in jobs] == [True, True]
+    assert (left, psutil.Process().num_fds()) == ([], open_files)
 
 
 def test_a_runner_starts_even_if_the_log_of_a_lost_job_cannot_be_read(tmp_path: Path) -> None:
