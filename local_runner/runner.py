@@ -145,8 +145,9 @@ class Runner:
             await asyncio.wait(self._tasks)
 
     def kill(self) -> None:
-        """Do not wait for the scripts that are being ended."""
+        """End the running scripts at once."""
         for job in self._live.values():
+            job.end_process("canceled")
             if job.process is not None:
                 job.process.kill()
 

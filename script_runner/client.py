@@ -43,6 +43,9 @@ from script_runner.validation import check_types
 MAX_RUNNERS = 32
 """The most base URLs whose connections are kept; the one longest unused goes first."""
 
+SHOWN_TARGET_CHARACTERS = 300
+"""How much of a path an error shows; a job id may be any text."""
+
 AnswerT = TypeVar("AnswerT")
 KindT = TypeVar("KindT")
 
@@ -155,7 +158,9 @@ class Runner:
         exchange = self._transport.exchange
         if exchange is None:
             return f"calling script-runner at {self.url}"
-        return f"{exchange.method} {exchange.target} at {self.url}{self._way}"
+        target = exchange.target[:SHOWN_TARGET_CHARACTERS]
+        cut = "…" if len(exchange.target) > len(target) else ""
+        return f"{exchange.method} {target}{cut} at {self.url}{self._way}"
 
     def _raise_failure(self, failure: Exception, seconds: float) -> NoReturn:
         """The error for a call that ended without a whole answer."""
