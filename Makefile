@@ -4,24 +4,28 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-# Both are written when an installation is complete, so that `make setup` does nothing twice.
+# They are written when an installation is complete, so that `make setup` does nothing twice.
 PYTHON_READY := $(VENV)/ready
+BENCH_READY := .venv-bench/ready
 NODE_READY := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup generate check-generated lint format typecheck mock serve demo flow test check package constraints clean
+.PHONY: help setup generate check-generated lint format typecheck mock serve demo flow test check package bench fuzz audit \
+  constraints clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(PYTHON_READY) $(NODE_READY) ## build .venv and node_modules (needs Python >= 3.11, Node >= 20)
 
-$(PYTHON_READY): pyproject.toml constraints.txt
+$(PYTHON_READY): EXTRAS := runner,dev
+$(BENCH_READY): EXTRAS := runner,dev,bench
+$(PYTHON_READY) $(BENCH_READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1): run 'make PYTHON=python3.12'" >&2; exit 1; }
-	@echo "Installing into $(VENV) ..."
-	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[runner,dev]'
+	@echo "Installing into $(@D) ..."
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 
 $(NODE_READY): package.json package-lock.json
@@ -48,7 +52,7 @@ format: setup ## format the code
 	@$(BIN)/ruff format .
 
 typecheck: setup ## check the types (mypy --strict)
-	@$(BIN)/mypy generated_client local_runner script_runner scripts tests
+	@$(BIN)/mypy generated_client local_runner script_runner scripts benchmarks tests
 # A block's folder is not named as a package must be, so mypy is handed its text.
 	@for block in blocks/*/__init__.py; do \
 	  $(BIN)/mypy --no-error-summary -c "$$(cat $$block)" || { echo "in $$block" >&2; exit 1; }; done
@@ -75,11 +79,20 @@ check: lint typecheck check-generated test ## all that CI checks
 package: setup ## make the OOMOL package, the wheel and the sdist in dist/
 	@$(PY) -m scripts.package
 
+bench: $(BENCH_READY) ## measure, and write docs/benchmarks.md (FULL=1 for all sizes)
+	@.venv-bench/bin/python -m benchmarks $(if $(FULL),--full)
+
+fuzz: setup ## fuzz the blocks and the local runner (SECONDS=600 each)
+	@$(PY) -m scripts.fuzz --seconds $(or $(SECONDS),600)
+
+audit: setup ## check the installed dependencies
+	@$(PY) -m scripts.audit
+
 constraints: ## write constraints.txt anew from what is newest today
 	@rm -rf .constraints-venv && $(PYTHON) -m venv .constraints-venv
-	@.constraints-venv/bin/pip install --quiet --upgrade-strategy eager '.[runner,dev]'
+	@.constraints-venv/bin/pip install --quiet --upgrade-strategy eager '.[runner,dev,bench]'
 	@.constraints-venv/bin/pip freeze --exclude script-runner-proxy > constraints.txt
 	@rm -rf .constraints-venv
 
 clean: ## delete what setup and the tools made
-	@rm -rf $(VENV) node_modules dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-bench node_modules dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
