@@ -8,6 +8,7 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, cast
 
 from starlette.applications import Starlette
@@ -245,7 +246,10 @@ async def _system_failed(request: Request, error: Exception) -> Response:
     if number in OUT_OF_RESOURCES:
         message = f"the runner is out of resources ({cast(OSError, error).strerror}): try again"
         return JsonResponse(error_answer("UNAVAILABLE", message), 503)
-    return JsonResponse(error_answer("INTERNAL_ERROR", str(error)), 500)
+    name = Path(str(cast(OSError, error).filename or "")).name
+    reason = cast(OSError, error).strerror
+    message = f"the runner failed: {reason}{f' ({name})' if name else ''}"
+    return JsonResponse(error_answer("INTERNAL_ERROR", message), 500)
 
 
 async def _invalid_json(*_: object) -> Response:
@@ -265,5 +269,5 @@ async def _no_such_route(request: Request, _: Exception) -> Response:
 
 async def _failed(*_: object) -> Response:
     # The server logs the traceback.
-    message = "the runner failed to answer, its log says why"
+    message = "the runner failed to answer"
     return JsonResponse(error_answer("INTERNAL_ERROR", message), 500)

@@ -147,7 +147,8 @@ def _callers(config: Config, token: str | None) -> str:
     parts.append("with the token" if token else "without a token")
     if server.allowed_hosts:
         parts.append(f"by the names {', '.join(server.allowed_hosts)} too")
-    parts.append(f"web pages of {', '.join(server.allowed_origins) or 'no origin'}")
+    pages = ", ".join(server.allowed_origins)
+    parts.append(f"web pages of {pages}" if pages else "no web pages")
     return ", ".join(parts)
 
 
@@ -159,7 +160,7 @@ def _warnings(config: Config) -> list[str]:
     ]
     if not config.server.is_loopback and not config.server.allowed_hosts:
         warnings.append(
-            "requests from other machines are refused until server.allowedHosts lists the names "
-            "or addresses they call this machine by"
+            "other machines are refused until this one knows how they call it: list these names or "
+            "addresses in server.allowedHosts"
         )
     return warnings

@@ -45,7 +45,7 @@ def _from_the_file(path: str, info: ValidationInfo) -> str:
     """Make a path absolute; a relative one is relative to the file that names it."""
     assert info.context is not None
     if "\0" in path:
-        raise ValueError("a path holds no null byte")
+        raise ValueError("a path must not hold a null byte: remove it")
     folder: Path = info.context["folder"]
     # Not resolved: a path that goes through a link stays one when the link is changed.
     return os.path.normpath(folder / path)
@@ -53,7 +53,7 @@ def _from_the_file(path: str, info: ValidationInfo) -> str:
 
 def _names_a_file(path: str) -> str:
     if not Path(path).name:
-        raise ValueError(f"{path} names no file")
+        raise ValueError(f"it must name a file, {path} does not: change it")
     return path
 
 

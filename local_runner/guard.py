@@ -123,7 +123,9 @@ def _check_content_type(headers: Headers) -> tuple[int, Error] | None:
         return None
     return 415, error_answer(
         "UNSUPPORTED_MEDIA_TYPE",
-        f"content type {_quoted(content_type or 'missing')} is not accepted: send application/json",
+        "the body has no content type: send application/json"
+        if content_type is None
+        else f"content type {_quoted(content_type)} is not accepted: send application/json",
     )
 
 

@@ -15,6 +15,7 @@ from typing import IO
 
 import psutil
 
+from local_runner import events
 from local_runner.config import TOKEN_VARIABLE
 from local_runner.logs import LogWriter
 
@@ -211,6 +212,9 @@ class ScriptProcess:
             return False
         except PermissionError:
             # Nothing but processes of another user is left (macOS also says so of zombies).
+            if number and _has_live_process(self._process.pid):
+                whose = f"process group {self._process.pid} belongs to another user"
+                events.log("warning", message=f"{whose} and cannot be ended from here")
             return False
         return True
 
@@ -254,23 +258,26 @@ def end_processes_of(job_ids: Iterable[str], kill_grace_seconds: float) -> int:
         kill_grace_seconds: From SIGTERM to SIGKILL.
 
     Returns:
-        How many processes were ended.
+        How many processes were ended; a warning in the log names those that could not be.
     """
     wanted = set(job_ids)
-    ended: set[psutil.Process] = set()
+    found: set[psutil.Process] = set()
     grace = kill_grace_seconds
     for attempt in range(MAX_KILL_ROUNDS):
         left = [process for process in psutil.process_iter() if _job_of(process) in wanted]
         if not left:
-            break
-        ended.update(left)
+            return len(found)
+        found.update(left)
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill() if attempt else process.terminate()
         # What is ended may start another process in its last moment, so it is looked for again.
         psutil.wait_procs(left, timeout=grace)
         grace = OPEN_PIPE_SECONDS
-    return len(ended)
+    alive = [process.pid for process in found if _job_of(process) in wanted]
+    if alive:
+        events.log("warning", message=f"processes of lost jobs cannot be ended: {sorted(alive)}")
+    return len(found) - len(alive)
 
 
 def _job_of(process: psutil.Process) -> str | None:

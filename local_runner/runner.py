@@ -107,7 +107,8 @@ class Runner:
         await job.settled.wait()
         if not job.record.has_ended:
             raise Unavailable(
-                f"the runner is stopping, job {job_id} stays queued and runs when it is back"
+                f"the runner is stopping, job {job_id} stays queued and runs when the runner is "
+                "back: look at it then, do not run it again"
             )
         return job.record
 
@@ -372,7 +373,10 @@ class Runner:
             script, _ = self._rules.check(record.script_id, list(record.args))
         except Refused as refusal:
             mark_ended(record, "failed", NO_EXIT_CODE, 0)
-            record.stderr_preview = f"not allowed any more after a restart: {refusal}\n"
+            record.stderr_preview = (
+                "not started after a restart, the configuration does not allow it any more: "
+                f"{refusal}\n"
+            )
             events.log_job_end(record)
             await self._store.save(record)
             return

@@ -57,6 +57,15 @@ def _why_not(text: str, url: httpx.URL) -> str | None:
     return None
 
 
+def secrets_of(url: httpx.URL) -> tuple[str, ...]:
+    """What a server could repeat of the credentials in a URL: the password, and the header."""
+    if not url.userinfo:
+        return ()
+    encoded = url.userinfo.decode("ascii").partition(":")[2]
+    _, header = basic_auth(url).split()
+    return tuple(secret for secret in (header, encoded, url.password) if secret)
+
+
 def basic_auth(url: httpx.URL) -> str:
     """The value of the Authorization header for the credentials in a URL."""
     credentials = f"{url.username}:{url.password}".encode()

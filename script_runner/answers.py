@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import httpx
 
 from generated_client.errors import UnexpectedStatus
@@ -53,23 +55,38 @@ def why_unusable(failure: Exception, response: httpx.Response) -> str:
     return f"is not as described: {failure}"
 
 
-def error_of(response: httpx.Response) -> tuple[str | None, str | None]:
-    """The code and message of an `Error` body, None for any other body."""
+def error_of(
+    response: httpx.Response, secrets: Sequence[str] = ()
+) -> tuple[str | None, str | None]:
+    """The code and message of an `Error` body without these secrets, None for any other body."""
     try:
         error = Error.from_dict(response.json())
         check_types(error)
     except (*UNUSABLE, httpx.ResponseNotRead):
         return None, None
-    return error.error.code, error.error.message
+    return _without(error.error.code, secrets), _without(error.error.message, secrets)
 
 
-def start_of(response: httpx.Response) -> str:
-    """The start of a body for a message, on one line."""
+def start_of(response: httpx.Response, secrets: Sequence[str] = ()) -> str:
+    """The start of a body for a message, on one line, without these secrets."""
     try:
         # At most four bytes a character. Not `text`: the charset an answer names may be any codec.
         start = response.content[: SHOWN_BODY_CHARACTERS * 8].decode("utf-8", "replace")
     except httpx.ResponseNotRead:
         return ""
-    text = " ".join(start.split())
-    shown = text[:SHOWN_BODY_CHARACTERS]
-    return f' ("{shown}{"…" if len(text) > len(shown) else ""}")' if shown else " (empty)"
+    shown = one_line(_without(start, secrets))
+    return f' ("{shown}")' if shown else " (empty)"
+
+
+def _without(text: str, secrets: Sequence[str]) -> str:
+    """A text without what somebody repeats in it of the credentials that were sent to him."""
+    for secret in secrets:
+        text = text.replace(secret, "…")
+    return text
+
+
+def one_line(text: str) -> str:
+    """A text of somebody else as a part of a sentence: one line, not long, without a full stop."""
+    line = " ".join(text.split())
+    shown = line[:SHOWN_BODY_CHARACTERS]
+    return f"{shown}…" if len(line) > len(shown) else line.rstrip(".")

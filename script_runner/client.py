@@ -15,7 +15,7 @@ from generated_client import Client
 from generated_client.models import Error
 from generated_client.types import Response
 from script_runner.address import checked_url
-from script_runner.answers import UNUSABLE, error_of, start_of, why_unusable
+from script_runner.answers import UNUSABLE, error_of, one_line, start_of, why_unusable
 from script_runner.errors import (
     InvalidInput,
     InvalidResponse,
@@ -138,7 +138,7 @@ class Runner:
             if isinstance(parsed, Error):
                 self._raise_rejected()
             if returns is not None and type(parsed) is not returns:
-                raise TypeError(f"it is {type(parsed).__name__}, not {returns.__name__}")
+                raise TypeError(f"{type(parsed).__name__} came where {returns.__name__} was wanted")
             check_types(parsed)
         except CALL_FAILURES as failure:
             self._raise_failure(failure, time_limit_seconds)
@@ -225,11 +225,16 @@ class Runner:
         response = self._answer
         assert response is not None
         code, message = error_of(response)
-        said = f"{code}: {message}" if code else f"no error of script-runner{start_of(response)}"
+        status = response.status_code
+        said = (
+            f"{status} {code}: {one_line(message or '')}"
+            if code
+            else f"{status} no error of script-runner{start_of(response)}"
+        )
+        hint = hint_for_rejection(status, code)
         raise RequestRejected(
-            f"{self._asked()}: {response.status_code} {said}. "
-            f"{hint_for_rejection(response.status_code, code)}",
-            status_code=response.status_code,
+            f"{self._asked()}: {said}. {hint}".rstrip(),
+            status_code=status,
             code=code,
             message=message,
         ) from None

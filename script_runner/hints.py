@@ -14,7 +14,9 @@ _BY_CODE = {
     "JOB_NOT_FOUND": "The runner may have forgotten an old job, or this is another runner's job.",
     "NOT_FOUND": "Is this the URL of a script-runner, with nothing missing or added?",
     "UNAUTHORIZED": "Put the runner's token into the URL: http://any:TOKEN@HOST:PORT.",
-    "UNAVAILABLE": "Try again in a moment.",
+    "BODY_TOO_LARGE": "Pass large data in a file, not in arguments.",
+    # Its own sentence says whether to try again: a queued job must not be run twice.
+    "UNAVAILABLE": "",
 }
 
 _BY_STATUS = {
@@ -56,9 +58,7 @@ def hint_for_rejection(status: int, code: str | None) -> str:
     if code is None:
         known = _BY_STATUS.get(status)
         return known or "This came from something other than script-runner: check the URL."
-    return _BY_CODE.get(code) or (
-        "The runner's own log says more." if status >= 500 else "See the message of the runner."
-    )
+    return _BY_CODE.get(code, "The runner's own log says more." if status >= 500 else "")
 
 
 def hint_for_unusable(status: int | None = None) -> str:

@@ -110,7 +110,9 @@ def _encodable(name: str, value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise InvalidInput(f"{name} cannot be written as UTF-8: {error.reason}") from error
+        raise InvalidInput(
+            f"{name} has half a surrogate pair, which cannot be sent: remove it"
+        ) from error
     return value
 
 

@@ -110,7 +110,18 @@ class _BoundedBody(httpx.SyncByteStream):
         return _bounded(self._answer.iter_stream())
 
     def close(self) -> None:
+        if _has_more(self._answer):
+            # What is closed is not used for another call.
+            self._answer.extensions["network_stream"].close()
         self._answer.close()
+
+
+def _has_more(answer: httpcore.Response) -> bool:
+    """Whether more has come than the answer, which would be taken for the next answer."""
+    # httpcore does not look, and does not show what it has read.
+    connection = getattr(getattr(answer.stream, "_stream", None), "_connection", None)
+    parser = getattr(connection, "_h11_state", None)
+    return parser is not None and bool(parser.trailing_data[0])
 
 
 class BoundedResponse(httpx.Response):

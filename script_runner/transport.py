@@ -213,11 +213,14 @@ def _proxy_for(base_url: httpx.URL) -> httpx.URL | None:
     try:
         url = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
     except (httpx.InvalidURL, ValueError):
-        raise InvalidInput(f"{variable} of the environment cannot be read as a URL") from None
+        raise InvalidInput(
+            f"{variable} of the environment cannot be read as a URL: correct it, or go around it "
+            f"with NO_PROXY={host}"
+        ) from None
     if url.scheme not in ("http", "https") or not url.host:
         raise InvalidInput(
-            f"{variable} of the environment is no http or https proxy, the only ones that can be "
-            f"used; NO_PROXY={host} goes around it"
+            f"{variable} of the environment names no http or https proxy, the only ones that can "
+            f"be used; NO_PROXY={host} goes around it"
         )
     return url
 

@@ -31,7 +31,7 @@ def test_check_prints_what_would_be_served(config: Path) -> None:
         f"{config} is valid.\n"
         "\n"
         "listens on   127.0.0.1:0\n"
-        "callers      only this machine, without a token, web pages of no origin\n"
+        "callers      only this machine, without a token, no web pages\n"
         "at once      1 jobs, the others queue\n"
         f"history      {folder}/jobs.sqlite3 (the last 10000 jobs)\n"
         f"logs         {folder}/logs (at most 1048576 bytes of a stream)\n"
@@ -55,7 +55,7 @@ def test_check_tells_who_may_call(config: Path, monkeypatch: pytest.MonkeyPatch)
     assert "listens on   0.0.0.0:3000\n" in result.stdout
     assert (
         "callers      other machines too, with the token, by the names box.local, 10.0.0.9 too, "
-        "web pages of no origin\n"
+        "no web pages\n"
     ) in result.stdout
     assert "secret" not in result.output
 

@@ -155,8 +155,8 @@ def test_a_queued_job_that_is_not_allowed_any_more_fails_with_the_reason(tmp_pat
         jobs = [runner.job(job_id) for job_id in (gone, ruled_out)]
         assert [(job["status"], job["code"]) for job in jobs] == [("failed", -1)] * 2
         assert [job["stderrPreview"] for job in jobs] == [
-            "not allowed any more after a restart: script not found: prints\n",
-            "not allowed any more after a restart: arg[1] does not match pattern\n",
+            "not started after a restart, the configuration does not allow it any more: script not found: prints\n",
+            "not started after a restart, the configuration does not allow it any more: arg[1] does not match pattern\n",
         ]
         assert not (tmp_path / "ran").exists()
 

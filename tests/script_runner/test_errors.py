@@ -258,4 +258,6 @@ def test_an_answer_of_another_kind_than_wanted_is_an_invalid_response() -> None:
     with MisbehavingServer(lambda _: [JOB]) as server, pytest.raises(InvalidResponse) as caught:
         connect(server.url).call(run_script, body=RUN, returns=AcceptedJob)
     assert "POST /run" in str(caught.value)
-    assert "answer 200 is not as described: it is Job, not AcceptedJob" in str(caught.value)
+    assert "answer 200 is not as described: Job came where AcceptedJob was wanted" in str(
+        caught.value
+    )

@@ -66,7 +66,7 @@ def test_texts_pass_as_a_list_of_their_own(value: Any) -> None:
         ([1], "a[0] must be a text, got 1"),
         (["x", None], "a[1] must be a text, got null"),
         (["x", ["y"]], "a[1] must be a text, got ['y']"),
-        (["x", SURROGATE], "a[1] cannot be written as UTF-8: surrogates not allowed"),
+        (["x", SURROGATE], "a[1] has half a surrogate pair, which cannot be sent: remove it"),
         ([HUGE], "a[0] must be a text, got a value of type int"),
     ],
     ids=named,
@@ -78,7 +78,7 @@ def test_other_things_are_no_texts(value: object, said: str) -> None:
 
 def test_a_text_that_cannot_be_sent_is_refused() -> None:
     with pytest.raises(
-        InvalidInput, match=refusal("a cannot be written as UTF-8: surrogates not allowed")
+        InvalidInput, match=refusal("a has half a surrogate pair, which cannot be sent: remove it")
     ):
         inputs.text({"a": SURROGATE}, "a")
 

@@ -31,7 +31,8 @@ CALLS: dict[str, tuple[Callable[[Runner], object], str]] = {
 SCRIPTS_JSON = "Script ids are those of the runner's scripts.json."
 ARGS_JSON = "Which arguments a script takes is written in the runner's scripts.json."
 TOKEN = "Put the runner's token into the URL: http://any:TOKEN@HOST:PORT."
-SEE = "See the message of the runner."
+SEE = ""
+"""The sentence of the runner says what to do."""
 OTHER = "This came from something other than script-runner: check the URL."
 IS_IT = "Is this the URL of a script-runner, with nothing missing or added?"
 HINTS = {
@@ -40,11 +41,11 @@ HINTS = {
     "JOB_NOT_FOUND": "The runner may have forgotten an old job, or this is another runner's job.",
     "NOT_FOUND": IS_IT,
     "UNAUTHORIZED": TOKEN,
-    "UNAVAILABLE": "Try again in a moment.",
+    "UNAVAILABLE": SEE,
     "INTERNAL_ERROR": "The runner's own log says more.",
     "FORBIDDEN_HOST": SEE,
     "FORBIDDEN_ORIGIN": SEE,
-    "BODY_TOO_LARGE": SEE,
+    "BODY_TOO_LARGE": "Pass large data in a file, not in arguments.",
     "UNSUPPORTED_MEDIA_TYPE": SEE,
 }
 DOCUMENTED = [answer for answer in answers() if answer.schema == "Error"]
@@ -68,7 +69,7 @@ def test_a_documented_error_is_raised_with_its_parts(
     assert rejection(caught.value) == (answer.status, said["code"], said["message"])
     assert str(caught.value) == (
         f"{line} at {mock_url}: {answer.status} {said['code']}: {said['message']}. "
-        f"{HINTS[said['code']]}"
+        f"{HINTS[said['code']]}".rstrip()
     )
 
 
@@ -89,7 +90,9 @@ def test_an_error_at_a_status_that_is_not_documented_has_its_parts_too(
         call(connect(server.url))
     hint = SEE if status < 500 else "The runner's own log says more."
     assert rejection(caught.value) == (status, "LATER", "added later")
-    assert str(caught.value).endswith(f"at {server.url}: {status} LATER: added later. {hint}")
+    assert str(caught.value).endswith(
+        f"at {server.url}: {status} LATER: added later. {hint}".rstrip()
+    )
 
 
 @pytest.mark.parametrize(

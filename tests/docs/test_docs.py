@@ -1,0 +1,235 @@
+"""The documents agree with the code: links, commands, configuration keys, error codes, limits."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import script_runner
+from local_runner import protocol
+from local_runner.config import ArgsConfig, Config, RunnerConfig, ScriptConfig, ServerConfig
+from local_runner.guard import MAX_BODY_BYTES
+from local_runner.process import OPEN_PIPE_SECONDS
+from script_runner import ANSWER_SECONDS, CONNECT_SECONDS, SYNC_RUN_SECONDS, errors
+from script_runner.limits import MAX_ANSWER_BYTES
+from script_runner.lines import CHECKPOINT_BYTES
+from script_runner.waiting import MAX_STREAMED_LINES
+from tests.description import answers
+from tests.docs.markdown import (
+    README,
+    ROOT,
+    anchors,
+    code_blocks,
+    code_of,
+    flat_text,
+    markdown_files,
+    read_sections,
+    section_of,
+)
+
+ERRORS = ROOT / "docs" / "errors.md"
+LOCAL_RUNNER = ROOT / "docs" / "local-runner.md"
+MIB, KIB = 2**20, 2**10
+DASH = "\N{EN DASH}"
+"""Between the ends of a range, and in the place of a default that is not there."""
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture(params=markdown_files(), ids=name_of)
+def document(request: pytest.FixtureRequest) -> Path:
+    """Each Markdown file in turn."""
+    return Path(request.param)
+
+
+# -- links and commands
+
+
+def test_every_link_leads_to_a_file_and_every_anchor_to_a_heading(document: Path) -> None:
+    broken = []
+    for link in (link for section in read_sections(document) for link in section.links):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = document.parent / name if name else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+
+    assert broken == []
+
+
+def test_every_make_target_that_is_named_exists(document: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+    named = set()
+    for section in read_sections(document):
+        shell = [block.text for block in section.code_blocks if block.language == "sh"]
+        for code in [*section.inline_code, *shell]:
+            for words in re.findall(r"^make ([^\n]+)", code, re.MULTILINE):
+                named |= {word for word in words.split() if "=" not in word}
+
+    assert sorted(named - targets) == []
+
+
+# -- docs/local-runner.md
+
+
+def documented_keys(title: str) -> dict[str, tuple[str, str]]:
+    """The type and the default of each key in the table of a section."""
+    (table,) = section_of(LOCAL_RUNNER, title).tables
+    return {code_of(key)[0]: (kind, default) for key, kind, default, _ in table[1:]}
+
+
+def modelled_keys(prefix: str, model: Any) -> dict[str, tuple[str, str]]:
+    """The same of each field of a pydantic model that is no model itself."""
+    schema = model.model_json_schema()
+    found = {}
+    for name, field in schema["properties"].items():
+        if "$ref" in field:
+            continue
+        found[prefix + name] = (kind_of(field), default_of(field))
+    return found
+
+
+def kind_of(field: dict[str, Any]) -> str:
+    """The type of a field in the words of the document."""
+    field = field.get("anyOf", [field])[0]
+    least, most = field.get("minimum"), field.get("maximum")
+    match field:
+        case {"enum": [*words]}:
+            return ", ".join(f"`{word}`" for word in words)
+        case {"type": "integer" | "number"}:
+            return f"≥ {least:g}" if most is None else f"{least:g}{DASH}{most:.0f}"
+        case {"type": "array", "items": {"type": "string"}}:
+            return "texts"
+        case _:
+            return str({"string": "text"}.get(field["type"], field["type"]))
+
+
+def default_of(field: dict[str, Any]) -> str:
+    """The default of a field as the document writes it."""
+    default = field.get("default")
+    lists_models = "$ref" in field.get("items", {})
+    if default is None or lists_models:
+        return DASH
+    if isinstance(default, str):
+        return f"`{default}`"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{json.dumps(default)}`"
+
+
+def assert_agree(
+    documented: dict[str, tuple[str, str]], modelled: dict[str, tuple[str, str]]
+) -> None:
+    assert list(documented) == list(modelled)
+    for key, (kind, default) in documented.items():
+        # The model has a path as a text.
+        assert kind.replace("path", "text") == modelled[key][0], key
+        if default == "`runner.defaultMode`":
+            default = DASH
+        assert default == modelled[key][1], key
+
+
+def test_every_key_of_config_json_is_documented_with_its_type_and_default() -> None:
+    modelled = {
+        **modelled_keys("server.", ServerConfig),
+        **modelled_keys("runner.", RunnerConfig),
+        **modelled_keys("", Config),
+    }
+
+    assert_agree(documented_keys("config.json"), modelled)
+
+
+def test_every_key_of_scripts_json_is_documented_with_its_type_and_default() -> None:
+    modelled = {**modelled_keys("", ScriptConfig), **modelled_keys("args.", ArgsConfig)}
+
+    assert_agree(documented_keys("scripts.json"), modelled)
+
+
+def test_every_refusal_of_the_guard_is_documented() -> None:
+    (table,) = section_of(LOCAL_RUNNER, "Who may call").tables
+
+    documented = {(int(row[1].split()[0]), code_of(row[1])[0]) for row in table[1:]}
+    described = {
+        (answer.status, answer.body["error"]["code"])
+        for answer in answers()
+        if answer.status in (401, 403, 413, 415)
+    }
+    assert documented == described
+
+
+# -- docs/errors.md
+
+
+def test_every_error_code_of_the_api_has_a_row_with_its_status() -> None:
+    (table,) = section_of(ERRORS, "RequestRejected").tables
+
+    documented = {(int(row[0]), code_of(row[1])[0]) for row in table[1:] if row[1] != "none"}
+    described = {
+        (answer.status, answer.body["error"]["code"])
+        for answer in answers()
+        if answer.schema == "Error"
+    }
+    assert documented == described
+
+
+def test_every_class_of_errors_has_its_section() -> None:
+    classes = [error.__name__ for error in script_runner.ScriptRunnerError.__subclasses__()]
+    titles = [section.title for section in read_sections(ERRORS)[2:]]
+
+    assert sorted(titles) == sorted(classes)
+    for title in titles:
+        section = section_of(ERRORS, title)
+        assert re.findall(r"^\*(\w+):\*", section.prose, re.MULTILINE)[:2] == ["When", "Message"]
+        assert any(word in section.prose for word in ("*Remedy:*", "| remedy |"))
+
+
+def test_the_tree_of_errors_is_that_of_the_module() -> None:
+    (tree,) = code_blocks(ERRORS, "text")
+
+    assert errors.__doc__ is not None
+    assert tree.strip().splitlines() == [
+        line.strip() for line in errors.__doc__.splitlines() if line.startswith("    ")
+    ]
+
+
+# -- limits
+
+
+def default(key: str) -> int:
+    """A default of the section `runner` of config.json."""
+    return int(RunnerConfig.model_fields[key].default)
+
+
+LOG_BYTES, MAX_JOBS = default("max_log_bytes_per_stream"), default("max_jobs")
+QUOTED_LIMITS = [
+    (README, f"A connection may take {CONNECT_SECONDS:g} s, an answer {ANSWER_SECONDS:g} s"),
+    (README, f"a sync run {SYNC_RUN_SECONDS:g} s"),
+    (README, f"for {SYNC_RUN_SECONDS:g} seconds at most"),
+    (README, f"An answer may have {MAX_ANSWER_BYTES / MIB:g} MiB"),
+    (README, f"A runner keeps the first {LOG_BYTES / MIB:g} MiB of each stream"),
+    (README, f"passes on at most {MAX_STREAMED_LINES:,} lines of each stream"),
+    (README, f"keeps the last {MAX_JOBS:,} jobs by default"),
+    (ERRORS, f"no connection within {CONNECT_SECONDS:g} s"),
+    (ERRORS, f"within {ANSWER_SECONDS:g} s ({SYNC_RUN_SECONDS:g} s for a sync run)"),
+    (ERRORS, f"larger than {MAX_ANSWER_BYTES / MIB:g} MiB"),
+    (ERRORS, f"more than {MAX_BODY_BYTES / MIB:g} MiB were sent"),
+    (LOCAL_RUNNER, f"a body is at most {MAX_BODY_BYTES / MIB:g} MiB"),
+    (LOCAL_RUNNER, "holds the job up for one second" if OPEN_PIPE_SECONDS == 1 else "?"),
+    (LOCAL_RUNNER, f"may take {protocol.HEAD_SECONDS:g} s"),
+    (LOCAL_RUNNER, f"and have {protocol.MAX_HEAD_BYTES / KIB:g} KiB"),
+    (LOCAL_RUNNER, f"its body may take {protocol.BODY_SECONDS:g} s"),
+    (LOCAL_RUNNER, f"{protocol.ANSWER_SECONDS:g} s to take the answer"),
+    (ROOT / "docs" / "architecture.md", f"every {CHECKPOINT_BYTES / KIB:g} KiB of a log"),
+]
+
+
+@pytest.mark.parametrize(("path", "phrase"), QUOTED_LIMITS)
+def test_a_limit_is_quoted_as_the_code_has_it(path: Path, phrase: str) -> None:
+    assert phrase in flat_text(path)

@@ -1,0 +1,266 @@
+"""What no test can be told beforehand: `kill -9` at any moment, a full disk, a clock set back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import itertools
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from local_runner import process
+from local_runner.config import load
+from local_runner.runner import Runner
+from local_runner.store import Store
+from scripts.torture import torture
+from tests.runner_process import RunnerProcess, processes_of
+from tests.waiting import wait_until
+
+KILLS = int(os.environ.get("TORTURE_KILLS", "5"))
+QUEUED = 10_000
+MOST_BYTES_OF_A_QUEUED_JOB = 20_000
+LONG_SECONDS = 60.0
+
+SCRIPTS = {
+    "hello": "#!/bin/sh\necho hello\n",
+    "appends": '#!/bin/sh\nprintf "%s\\n" "$2" >> "$1"\n',
+    "waits": '#!/bin/sh\necho ready\nwhile [ ! -e "$1" ]; do sleep 0.02; done\necho seen\n',
+    "prints-much": "#!/bin/sh\nhead -c 8000000 /dev/zero | tr '\\0' x\nsleep 300\n",
+}
+
+
+def test_whatever_the_moment_of_kill_9_nothing_accepted_is_lost_and_nothing_runs_twice(
+    tmp_path: Path,
+) -> None:
+    figures = torture(tmp_path, KILLS, seed=20261124)
+
+    assert figures.problems == []
+    assert figures.kills == KILLS
+    assert figures.succeeded > 0
+    assert figures.left_running > 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MiB, where this machine lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("nothing can be mounted here (it takes Linux and root)")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full_fails_jobs_and_loses_none(small_disk: Path) -> None:
+    settings = {"maxLogBytesPerStream": 100_000_000, "killGraceSeconds": 0.5}
+    with RunnerProcess(small_disk, SCRIPTS, runner=settings) as runner:
+        earlier = runner.run("hello")
+
+        # Its log takes the last free byte, and keeps it.
+        job = runner.run("prints-much")
+        filled = runner.http.post("/run", json={"scriptId": "hello", "mode": "async"})
+
+        assert (job["status"], job["code"]) == ("failed", -1)
+        reason = f"the log could not be written: {os.strerror(errno.ENOSPC)}"
+        assert reason in job["stderrPreview"]
+        assert filled.status_code == 500
+        assert "the history of jobs cannot be written" in filled.json()["error"]["message"]
+        assert runner.job(earlier["jobId"]) == earlier
+        (small_disk / "logs" / f"{job['jobId']}.stdout.log").unlink()
+        assert runner.run("hello")["stdoutPreview"] == "hello\n"
+        runner.stop(signal.SIGKILL)
+        runner.start()
+        assert runner.job(earlier["jobId"]) == earlier
+        assert runner.job(job["jobId"])["status"] == "failed"
+        assert runner.run("hello")["stdoutPreview"] == "hello\n"
+
+
+def test_a_script_file_that_is_replaced_while_it_runs_runs_on_and_the_next_job_is_the_new_one(
+    tmp_path: Path,
+) -> None:
+    gate, script = tmp_path / "gate", tmp_path / "waits.sh"
+    with RunnerProcess(tmp_path, SCRIPTS, runner={"maxConcurrent": 1}) as runner:
+        running = runner.submit("waits", str(gate))
+        runner.printed(running, "ready")
+        queued = runner.submit("waits", str(gate))
+
+        (tmp_path / "new.sh").write_text("#!/bin/sh\necho new\n")
+        (tmp_path / "new.sh").chmod(0o755)
+        (tmp_path / "new.sh").replace(script)
+        gate.touch()
+
+        assert runner.ended(running)["stdoutPreview"] == "ready\nseen\n"
+        assert runner.ended(queued)["stdoutPreview"] == "new\n"
+        script.unlink()
+        gone = runner.run("waits", str(gate))
+        assert (gone["status"], gone["code"]) == ("failed", 127)
+
+
+async def run_one(runner: Runner) -> dict[str, Any]:
+    """Run a job to its end; returns its record."""
+    async with asyncio.timeout(20):
+        job, _ = await runner.run("hello", [], "sync")
+        return vars(await runner.ended(job.job_id)).copy()
+
+
+async def test_a_clock_that_is_set_back_makes_no_id_twice_and_no_duration_negative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RunnerProcess(tmp_path, SCRIPTS)
+    config = load(tmp_path / "config.json")
+    # Every look at the clock finds it an hour earlier than the one before.
+    clock = itertools.count(time.time_ns(), -3_600_000_000_000)
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock))
+    jobs = []
+    for _ in range(2):
+        store = Store(config.database)
+        runner = Runner(config, store)
+        await runner.recover()
+        jobs += [await run_one(runner) for _ in range(5)]
+        assert (await store.live()) == []
+        await runner.stop()
+        await store.close()
+
+    assert len({job["job_id"] for job in jobs}) == 10
+    assert [job["seq"] for job in jobs] == list(range(1, 11))
+    assert all(job["status"] == "succeeded" for job in jobs)
+    assert all(0 <= job["duration_ms"] < 20_000 for job in jobs)
+
+
+def test_a_clock_set_back_across_a_kill_gives_no_negative_duration(tmp_path: Path) -> None:
+    with RunnerProcess(tmp_path, SCRIPTS) as runner:
+        job_id = runner.submit("waits", str(tmp_path / "gate"))
+        runner.printed(job_id, "ready")
+        runner.stop(signal.SIGKILL)
+        with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite3")) as history:
+            # As if it had been started tomorrow.
+            history.execute("UPDATE jobs SET started_ms = started_ms + 86400000")
+            history.commit()
+
+        runner.start()
+
+        job = runner.job(job_id)
+        assert (job["status"], job["durationMs"]) == ("failed", 0)
+
+
+async def submit_in_this_process(folder: Path, runs: list[list[str]]) -> list[str]:
+    """Queue jobs, the script and its arguments each, and stop before any but the first has run."""
+    config = load(folder / "config.json")
+    store = Store(config.database)
+    runner = Runner(config, store)
+    await runner.recover()
+    accepted = await asyncio.gather(*(runner.run(run[0], run[1:], "async") for run in runs))
+    await runner.stop()
+    await store.close()
+    return [job.job_id for job, _ in accepted]
+
+
+def memory_of(runner: RunnerProcess) -> int:
+    """The bytes that its process holds."""
+    return int(psutil.Process(runner.pid).memory_info().rss)
+
+
+async def test_ten_thousand_queued_jobs_are_light_and_run_in_their_order_after_kill_9(
+    tmp_path: Path,
+) -> None:
+    ran, never = tmp_path / "ran", str(tmp_path / "never")
+    first = [str(number) for number in range(200)]
+    settings = {"maxConcurrent": 1, "killGraceSeconds": 0.2, "maxJobs": 2 * QUEUED}
+    with RunnerProcess(tmp_path, SCRIPTS, runner=settings) as runner:
+        empty = memory_of(runner)
+        runner.stop()
+        runs = [["waits", never], ["waits", never], *(["appends", str(ran), n] for n in first)]
+        runs += [["waits", never]] * (QUEUED + 1 - len(runs))
+        job_ids = await submit_in_this_process(tmp_path, runs)
+
+        runner.start()
+        runner.printed(job_ids[1], "ready")
+        assert (memory_of(runner) - empty) / QUEUED < MOST_BYTES_OF_A_QUEUED_JOB
+        runner.stop(signal.SIGKILL)
+        runner.start()
+
+        wait_until(lambda: "ready" in runner.log(job_ids[202]), LONG_SECONDS)
+        assert ran.read_text().split() == first
+        statuses = [runner.job(job_id)["status"] for job_id in (*job_ids[:204], job_ids[-1])]
+        assert statuses == [
+            "canceled", "failed", *["succeeded"] * 200, "running", "queued", "queued"
+        ]  # fmt: skip
+        assert runner.stop() == 0
+
+
+def test_a_history_that_is_deleted_while_the_runner_runs_does_not_stop_it(tmp_path: Path) -> None:
+    with RunnerProcess(tmp_path, SCRIPTS) as runner:
+        earlier = runner.run("hello")
+
+        for file in tmp_path.glob("jobs.sqlite3*"):
+            file.unlink()
+
+        later = runner.run("hello")
+        assert [runner.job(job["jobId"]) for job in (earlier, later)] == [earlier, later]
+        shutil.rmtree(tmp_path / "logs")
+        runner.stop(signal.SIGKILL)
+        runner.start()
+        # What was deleted is gone; a new history begins.
+        assert runner.http.get(f"/jobs/{later['jobId']}").status_code == 404
+        assert runner.run("hello")["stdoutPreview"] == "hello\n"
+
+
+async def test_a_script_that_may_not_be_ended_is_said_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    gate = tmp_path / "gate"
+    RunnerProcess(tmp_path, SCRIPTS, runner={"killGraceSeconds": 0.1})
+    store = Store(load(tmp_path / "config.json").database)
+    runner = Runner(load(tmp_path / "config.json"), store)
+    caplog.set_level("INFO")
+    async with asyncio.timeout(20):
+        await runner.recover()
+        job, _ = await runner.run("waits", [str(gate)], "async")
+        with monkeypatch.context() as patch:
+            patch.setattr("local_runner.process.os.killpg", refuse)
+            await runner.cancel(job.job_id)
+        gate.touch()
+        await runner.stop()
+        await store.close()
+
+    said = [record.fields["message"] for record in caplog.records if record.msg == "warning"]  # type: ignore[attr-defined]
+    assert said
+    assert said[0].endswith("belongs to another user and cannot be ended from here")
+
+
+def test_a_process_that_outlives_every_kill_is_not_counted_as_ended(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(process, "OPEN_PIPE_SECONDS", 0.01)
+    for name in ("kill", "terminate"):
+        monkeypatch.setattr(psutil.Process, name, lambda _: None)
+    environment = {**os.environ, process.JOB_VARIABLE: "job_that_stays"}
+    with subprocess.Popen(["sleep", "300"], env=environment) as stays:
+        try:
+            wait_until(lambda: processes_of("job_that_stays"))
+            assert process.end_processes_of(["job_that_stays"], 0.01) == 0
+        finally:
+            stays.kill()
+
+    (said,) = [record.fields["message"] for record in caplog.records]  # type: ignore[attr-defined]
+    assert said == f"processes of lost jobs cannot be ended: [{stays.pid}]"
