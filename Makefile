@@ -11,7 +11,7 @@ NODE_READY := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .PHONY: help setup generate check-generated lint format typecheck mock serve demo flow test check package bench fuzz audit \
-  constraints clean
+  torture constraints clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -87,6 +87,9 @@ fuzz: setup ## fuzz the blocks and the local runner (SECONDS=600 each)
 
 audit: setup ## check the installed dependencies
 	@$(PY) -m scripts.audit
+
+torture: setup ## kill the local runner under load, again and again (KILLS=50)
+	@$(PY) -m scripts.torture --kills $(or $(KILLS),50)
 
 constraints: ## write constraints.txt anew from what is newest today
 	@rm -rf .constraints-venv && $(PYTHON) -m venv .constraints-venv

@@ -21,6 +21,7 @@ from benchmarks.history import HISTORY
 from benchmarks.large_log import LARGE_LOG
 from benchmarks.many_clients import MANY_CLIENTS
 from benchmarks.output import WHOLE_OUTPUT
+from benchmarks.plots import can_draw, write_plot
 from benchmarks.report import PLOTS_FOLDER, Measured, lines_of, page
 from benchmarks.runner import BenchmarkFailed
 from benchmarks.short_jobs import SHORT_JOBS
@@ -48,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Requests to this machine must not go through a proxy, whoever sends them.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
+    # One row alone would leave the page without the others.
+    output = options.output or (None if options.only else ROOT / "docs")
+    if output is not None and not can_draw():
+        print("the plots need matplotlib: run `make bench`", file=sys.stderr)
+        return 1
     chosen = [one for one in BENCHMARKS if options.only in (None, one.name)]
     try:
         measured = [_measure(one, full=options.full) for one in chosen]
@@ -56,8 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     if options.json is not None:
         options.json.write_text(_as_json(measured), encoding="utf-8")
-    # One row alone would leave the page without the others.
-    output = options.output or (None if options.only else ROOT / "docs")
     if output is not None:
         _write(output, measured, full=options.full)
     missed = sum(row.is_reached is False for one in measured for row in one.result.rows)
@@ -92,9 +96,6 @@ def _measure(benchmark: Benchmark, *, full: bool) -> Measured:
 
 
 def _write(output: Path, measured: Iterable[Measured], *, full: bool) -> None:
-    # Not above: what runs while something is measured should be small.
-    from benchmarks.plots import write_plot
-
     measured = list(measured)
     plots = output / PLOTS_FOLDER
     plots.mkdir(parents=True, exist_ok=True)

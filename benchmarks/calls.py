@@ -86,7 +86,7 @@ def _measure_new_process(settings: Settings) -> Result:
                 "httpx": lambda: _run_python(_HTTPX_PROCESS, job),
                 "oocana": lambda: _run_python(_BLOCK_PROCESS_WITH_OOCANA, job),
             },
-            rounds=40 if settings.full else 11,
+            rounds=40 if settings.full else 15,
         )
     bare = f"a process that imports httpx and does the GET: {duration(seconds['httpx'])}"
     return Result(

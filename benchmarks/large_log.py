@@ -63,7 +63,7 @@ def _measure(settings: Settings) -> Result:
             for log in logs
         }
         chinese = _Log(job_of(runner, chinese_file, LINES), LINES)
-        chinese_readings = _medians(runner, chinese, FIRST_WORKS, rounds=3)
+        chinese_readings = _medians(runner, chinese, FIRST_WORKS, rounds=5)
         walks = _walk(runner, logs[sizes.index(LINES)], rounds=3 if settings.full else 2)
     figures = by_lines[LINES]
     return Result(

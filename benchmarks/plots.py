@@ -1,16 +1,19 @@
-"""The plots as SVG, legible on a light and on a dark page."""
+"""The plots as SVG, legible on a light and on a dark page.
+
+matplotlib is imported when a plot is drawn: the environment of the tests does not have it, and what
+runs while something is measured should be small.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import Plot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TEXT = "#777777"
 COLOURS = ("#3a7fd0", "#c8621b", "#2b8a5f", "#8a63d2")
@@ -36,8 +39,16 @@ _STYLE: Any = {
 }
 
 
+def can_draw() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
 def write_plot(plot: Plot, folder: Path) -> Path:
     """Draw a plot into a folder; returns the file."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
     path = folder / f"{plot.name}.svg"
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
@@ -50,6 +61,8 @@ def write_plot(plot: Plot, folder: Path) -> Path:
 
 
 def _draw(plot: Plot, axes: Axes) -> None:
+    from matplotlib.ticker import FuncFormatter
+
     for curve, colour, marker in zip(plot.curves, COLOURS, MARKERS, strict=False):
         xs, ys = zip(*curve.points, strict=True)
         axes.plot(xs, ys, color=colour, marker=marker, linewidth=1.8, label=curve.label)
@@ -70,6 +83,8 @@ def _draw(plot: Plot, axes: Axes) -> None:
 
 def _show_numbers(axes: Axes, plot: Plot) -> None:
     """Label the measured sizes instead of powers of ten."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
     axes.set_xticks(sorted({x for curve in plot.curves for x, _ in curve.points}))
     axes.xaxis.set_major_formatter(FuncFormatter(_number))
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -121,9 +121,9 @@ def _rows(crowd: _Crowd) -> list[Row]:
             "a `cancel-job` meanwhile, the slowest",
             duration(crowd.cancel),
             "",
-            crowd.cancel,
-            "s",
-            at_most(0.5),
+            1000 * crowd.cancel,
+            "ms",
+            at_most(500),
         ),
     ]
 

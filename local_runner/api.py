@@ -7,7 +7,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -62,12 +62,10 @@ class _Api:
 
     async def run_script(self, request: Request) -> Response:
         body = _parse_body(await request.body())
-        record, mode = await self._runner.run(
-            body.get("scriptId"), body.get("args", []), body.get("mode")
-        )
-        if mode == "async":
-            return JsonResponse(accepted_answer(record), 202)
-        return JsonResponse(job_answer(await self._runner.ended(record.job_id)))
+        job = await self._runner.run(body.get("scriptId"), body.get("args", []), body.get("mode"))
+        if job.record.mode == "async":
+            return JsonResponse(accepted_answer(job), 202)
+        return JsonResponse(job_answer(await self._runner.ended(job)))
 
     async def get_job(self, request: Request) -> Response:
         return JsonResponse(job_answer(await self._job(request)))
@@ -111,14 +109,7 @@ def application(config: Config, runner: Runner, token: str | None) -> ASGIApp:
             _route("POST", "/jobs/{job_id}/cancel", api.cancel_job),
             _route("GET", "/healthz", api.healthz),
         ],
-        middleware=[
-            Middleware(
-                CORSMiddleware,
-                allow_origins=config.server.allowed_origins,
-                allow_methods=["GET", "POST"],
-                allow_headers=["authorization", "content-type"],
-            ),
-        ],
+        middleware=_cors(config.server.allowed_origins),
         exception_handlers={
             Refused: _refused,
             Unavailable: _unavailable,
@@ -133,6 +124,20 @@ def application(config: Config, runner: Runner, token: str | None) -> ASGIApp:
     )
     app.router.redirect_slashes = False
     return _AccessLog(Guard(app, config.server, token))
+
+
+def _cors(origins: Sequence[str]) -> list[Middleware]:
+    """What lets the pages of some origins read the answers; nothing where there is none."""
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type"],
+        )
+    ]
 
 
 def _route(method: str, path: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:

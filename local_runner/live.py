@@ -27,6 +27,8 @@ class LiveJob:
         self.settled = asyncio.Event()
         """Set when the job has ended, or when the runner stops before it was started."""
         self.ended_by: EndedBy | None = None
+        self.accepted_as = record.status
+        """The status at the time it was accepted; it may have ended before anybody is told."""
         self.failure: str | None = None
         """Why the job failed through no fault of its script; becomes the end of its preview."""
         self.process: ScriptProcess | None = None

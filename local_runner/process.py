@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import signal
 import subprocess
@@ -228,9 +229,15 @@ def _has_live_process(group: int) -> bool:
     return False
 
 
-def _environment(job_id: str) -> Mapping[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
-    return {**inherited, JOB_VARIABLE: job_id}
+def _environment(job_id: str) -> Mapping[bytes, bytes]:
+    return {**_inherited(), JOB_VARIABLE.encode(): job_id.encode()}
+
+
+@functools.cache
+def _inherited() -> Mapping[bytes, bytes]:
+    # As bytes and once: to decode and encode it all takes a tenth of the start of a script.
+    token = TOKEN_VARIABLE.encode()
+    return {name: value for name, value in os.environb.items() if name != token}
 
 
 def _cannot_start(path: str, error: OSError) -> CannotStart:

@@ -70,7 +70,7 @@ class Runner:
         await self._forget_oldest()
         self._start_next()
 
-    async def run(self, script_id: object, args: object, mode: object) -> tuple[JobRecord, Mode]:
+    async def run(self, script_id: object, args: object, mode: object) -> LiveJob:
         """Accept a run; it is on the disk when this returns.
 
         Args:
@@ -79,7 +79,7 @@ class Runner:
             mode: Its `mode`; anything but the two known words counts as none.
 
         Returns:
-            The accepted job, `running` or `queued`, and its mode.
+            The accepted job; it may have ended by now.
 
         Raises:
             Refused: If the script is not allow-listed or the arguments are not as it takes them.
@@ -95,20 +95,19 @@ class Runner:
         job = self._new_job(script, checked, chosen)
         # A task of its own: a caller that goes away does not stop it, and `stop` waits for it.
         await asyncio.shield(self._spawn(self._accept(job)))
-        return job.snapshot(), chosen
+        return job
 
-    async def ended(self, job_id: str) -> JobRecord:
-        """Wait until a job that `run` has just accepted has ended.
+    async def ended(self, job: LiveJob) -> JobRecord:
+        """Wait until an accepted job has ended.
 
         Raises:
             Unavailable: If the runner stops first and the job stays queued.
         """
-        job = self._live[job_id]
         await job.settled.wait()
         if not job.record.has_ended:
             raise Unavailable(
-                f"the runner is stopping, job {job_id} stays queued and runs when the runner is "
-                "back: look at it then, do not run it again"
+                f"the runner is stopping, job {job.record.job_id} stays queued and runs when the "
+                "runner is back: look at it then, do not run it again"
             )
         return job.record
 
@@ -172,6 +171,7 @@ class Runner:
         if self._stopping:
             raise Unavailable("the runner is stopping, the job was not accepted: try again later")
         has_slot = self._take_slot(job)
+        job.accepted_as = job.record.status
         try:
             # Nobody is told of a sync job before it has ended: a crash of the system may lose it.
             await self._store.save(job.record, durable=job.record.mode == "async")

@@ -9,6 +9,7 @@ from typing import Protocol
 from starlette.responses import Response
 
 from generated_client.models import AcceptedJob, Error, ErrorDetail, Job, LogPage
+from local_runner.live import LiveJob
 from local_runner.logs import Page
 from local_runner.store import JobRecord
 
@@ -60,9 +61,9 @@ def job_answer(record: JobRecord) -> Job:
     )
 
 
-def accepted_answer(record: JobRecord) -> AcceptedJob:
+def accepted_answer(job: LiveJob) -> AcceptedJob:
     """A job as an async `runScript` answers it."""
-    return AcceptedJob(ok=True, job_id=record.job_id, status=record.status)
+    return AcceptedJob(ok=True, job_id=job.record.job_id, status=job.accepted_as)
 
 
 def page_answer(record: JobRecord, stream: str, page: Page) -> LogPage:

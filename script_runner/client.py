@@ -14,7 +14,7 @@ import httpx
 from generated_client import Client
 from generated_client.models import Error
 from generated_client.types import Response
-from script_runner.address import checked_url
+from script_runner.address import checked_url, secrets_of
 from script_runner.answers import UNUSABLE, error_of, one_line, start_of, why_unusable
 from script_runner.errors import (
     InvalidInput,
@@ -85,6 +85,7 @@ class Runner:
             InvalidInput: See `Transport`.
         """
         self.url = str(base_url.copy_with(userinfo=b"")).rstrip("/")
+        self._secrets = secrets_of(base_url)
         self._transport = Transport(base_url)
         self._way = f" through the proxy {self._transport.proxy}" if self._transport.proxy else ""
         client = Client(base_url=self.url, raise_on_unexpected_status=True)
@@ -217,19 +218,19 @@ class Runner:
             self._raise_rejected()
         raise InvalidResponse(
             f"{self._asked()}: answer {response.status_code} {why_unusable(failure, response)}"
-            f"{start_of(response)}. {hint_for_unusable(response.status_code)}"
+            f"{start_of(response, self._secrets)}. {hint_for_unusable(response.status_code)}"
         ) from None
 
     def _raise_rejected(self) -> NoReturn:
         """The error for an HTTP error, with the runner's code and message where it gave them."""
         response = self._answer
         assert response is not None
-        code, message = error_of(response)
+        code, message = error_of(response, self._secrets)
         status = response.status_code
         said = (
             f"{status} {code}: {one_line(message or '')}"
             if code
-            else f"{status} no error of script-runner{start_of(response)}"
+            else f"{status} no error of script-runner{start_of(response, self._secrets)}"
         )
         hint = hint_for_rejection(status, code)
         raise RequestRejected(

@@ -73,6 +73,8 @@ def wait_for_job(
     while True:
         try:
             job = runner.call(get_job, job_id)
+            # A runner that goes away before the first log is read has answered too.
+            last_answer = last_answer or time.monotonic()
             follower.follow(job)
             last_answer = time.monotonic()
         except ScriptRunnerError as error:

@@ -19,7 +19,7 @@ from benchmarks.figures import (
     duration,
     short,
 )
-from benchmarks.plots import COLOURS, TEXT, write_plot
+from benchmarks.plots import COLOURS, TEXT, can_draw, write_plot
 from benchmarks.report import NOTES_BEGIN, NOTES_END, Measured, lines_of, page
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -40,6 +40,11 @@ PLOT = Plot(
         Curve("ours", [(1.02, 0.004), (85, 0.5)]),
         Curve("bare", [(1.02, 0.003), (85, 0.4), (1020, 4)]),
     ],
+)
+
+
+needs_matplotlib = pytest.mark.skipif(
+    not can_draw(), reason="matplotlib is only in the environment of `make bench`"
 )
 
 
@@ -154,6 +159,7 @@ def test_a_number_is_shown_without_an_exponent() -> None:
     ]
 
 
+@needs_matplotlib
 @pytest.mark.parametrize("is_logarithmic", [True, False])
 def test_a_plot_is_svg_with_text_and_without_a_background(
     tmp_path: Path, is_logarithmic: bool
@@ -171,6 +177,7 @@ def test_a_plot_is_svg_with_text_and_without_a_background(
     assert background.attrib["style"] == "fill: none"
 
 
+@needs_matplotlib
 def test_a_plot_of_the_same_figures_is_the_same_file(tmp_path: Path) -> None:
     first = write_plot(PLOT, tmp_path).read_bytes()
 

@@ -249,8 +249,8 @@ async def run_twice(folder: Path, script_id: str) -> list[JobRecord]:
     await runner.recover()
     async with asyncio.timeout(20):
         for _ in range(2):
-            job, _ = await runner.run(script_id, [], "sync")
-            jobs.append(await runner.ended(job.job_id))
+            job = await runner.run(script_id, [], "sync")
+            jobs.append(await runner.ended(job))
     await runner.stop()
     await store.close()
     return jobs

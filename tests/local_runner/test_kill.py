@@ -115,8 +115,8 @@ def test_a_script_file_that_is_replaced_while_it_runs_runs_on_and_the_next_job_i
 async def run_one(runner: Runner) -> dict[str, Any]:
     """Run a job to its end; returns its record."""
     async with asyncio.timeout(20):
-        job, _ = await runner.run("hello", [], "sync")
-        return vars(await runner.ended(job.job_id)).copy()
+        job = await runner.run("hello", [], "sync")
+        return vars(await runner.ended(job)).copy()
 
 
 async def test_a_clock_that_is_set_back_makes_no_id_twice_and_no_duration_negative(
@@ -168,7 +168,7 @@ async def submit_in_this_process(folder: Path, runs: list[list[str]]) -> list[st
     accepted = await asyncio.gather(*(runner.run(run[0], run[1:], "async") for run in runs))
     await runner.stop()
     await store.close()
-    return [job.job_id for job, _ in accepted]
+    return [job.record.job_id for job in accepted]
 
 
 def memory_of(runner: RunnerProcess) -> int:
@@ -234,10 +234,10 @@ async def test_a_script_that_may_not_be_ended_is_said_in_the_log(
     caplog.set_level("INFO")
     async with asyncio.timeout(20):
         await runner.recover()
-        job, _ = await runner.run("waits", [str(gate)], "async")
+        job = await runner.run("waits", [str(gate)], "async")
         with monkeypatch.context() as patch:
             patch.setattr("local_runner.process.os.killpg", refuse)
-            await runner.cancel(job.job_id)
+            await runner.cancel(job.record.job_id)
         gate.touch()
         await runner.stop()
         await store.close()

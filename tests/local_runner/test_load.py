@@ -180,7 +180,10 @@ def test_a_stop_answers_who_waits_and_takes_nothing_new(tmp_path: Path) -> None:
         answer = running.result().json()
         assert (answer["status"], answer["code"]) == ("canceled", -1)
         assert queued.result().status_code == 503
-        assert "stays queued and runs when it is back" in queued.result().json()["error"]["message"]
+        assert (
+            "stays queued and runs when the runner is back"
+            in queued.result().json()["error"]["message"]
+        )
         assert refused == {
             "code": "UNAVAILABLE",
             "message": "the runner is stopping, the job was not accepted: try again later",

@@ -27,6 +27,8 @@ QUIET = "exec 2>/dev/null"
 """Some shells say `Terminated` when SIGTERM ends their `sleep`."""
 
 # An argument is a file: a script appends to the first, or waits for it.
+NOT_ALLOWED = "not started after a restart, the configuration does not allow it any more"
+
 SCRIPTS = {
     "prints": '#!/bin/sh\necho out\necho err >&2\nexit "$1"\n',
     "waits": '#!/bin/sh\necho ready\nwhile [ ! -e "$1" ]; do sleep 0.02; done\necho seen\n',
@@ -155,8 +157,8 @@ def test_a_queued_job_that_is_not_allowed_any_more_fails_with_the_reason(tmp_pat
         jobs = [runner.job(job_id) for job_id in (gone, ruled_out)]
         assert [(job["status"], job["code"]) for job in jobs] == [("failed", -1)] * 2
         assert [job["stderrPreview"] for job in jobs] == [
-            "not started after a restart, the configuration does not allow it any more: script not found: prints\n",
-            "not started after a restart, the configuration does not allow it any more: arg[1] does not match pattern\n",
+            f"{NOT_ALLOWED}: script not found: prints\n",
+            f"{NOT_ALLOWED}: arg[1] does not match pattern\n",
         ]
         assert not (tmp_path / "ran").exists()
 

@@ -1,0 +1,234 @@
+"""Kill the local runner again and again while callers load it, and see what it keeps.
+
+`python -m scripts.torture --kills 50` prints figures, and ends with 1 when a promise was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import dataclasses
+import json
+import random
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from local_runner.process import JOB_VARIABLE
+from tests.runner_process import RunnerProcess, ended_or_none
+from tests.waiting import wait_until
+
+CALLERS = 6
+LONGEST_BURST = 20
+"""Async runs of a caller before it waits for a sync one, which keeps the queue from growing."""
+
+SOONEST_KILL, LATEST_KILL = 0.05, 1.5
+DRAIN_SECONDS = 120.0
+FOLDER_VARIABLE = "TORTURED_FOLDER"
+"""Tells processes of the tortured runner from those of others on this machine."""
+
+SCRIPTS = {
+    # Both note what they do in a file; the second lives until it is killed, as does its child.
+    "marks": (
+        '#!/bin/sh\necho "$SCRIPT_RUNNER_JOB_ID start" >> "$1"\nsleep "$2"\n'
+        'echo "$SCRIPT_RUNNER_JOB_ID end" >> "$1"\n'
+    ),
+    "lingers": (
+        "#!/bin/sh\nnohup sh -c 'trap \"\" TERM; sleep 300' >/dev/null 2>&1 &\n"
+        'echo "$SCRIPT_RUNNER_JOB_ID start" >> "$1"\nsleep 300\n'
+        'echo "$SCRIPT_RUNNER_JOB_ID end" >> "$1"\n'
+    ),
+}
+
+
+@dataclasses.dataclass
+class Figures:
+    """What happened, in numbers, and what should not have happened."""
+
+    kills: int = 0
+    accepted: int = 0
+    """Async runs that were answered with 202."""
+    answered: int = 0
+    """Sync runs that were answered."""
+    succeeded: int = 0
+    interrupted: int = 0
+    """Jobs that ran at a kill."""
+    left_running: int = 0
+    """Processes that a kill left running."""
+    longest_start_seconds: float = 0.0
+    problems: list[str] = dataclasses.field(default_factory=list)
+
+
+class _Torture:
+    """A runner, those who call it, and what they were told."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.ran = folder / "ran"
+        self.ran.touch()
+        settings = {"maxConcurrent": 8, "killGraceSeconds": 0.2, "maxJobs": 1_000_000}
+        self.runner = RunnerProcess(
+            folder, SCRIPTS, runner=settings, environment={FOLDER_VARIABLE: str(folder)}
+        )
+        self.lingering: list[str] = []
+        self.accepted: set[str] = set()
+        self.answered: dict[str, str] = {}
+        self.figures = Figures()
+
+    @contextlib.contextmanager
+    def load(self) -> Iterator[None]:
+        """Have callers submit jobs until the runner is gone."""
+        self.lingering.append(self.runner.submit("lingers", str(self.ran)))
+        self.accepted.add(self.lingering[-1])
+        with ThreadPoolExecutor(CALLERS) as pool:
+            seeds = [self.random.random() for _ in range(CALLERS)]
+            callers = [pool.submit(self._call_until_it_is_gone, seed) for seed in seeds]
+            yield
+            for caller in callers:
+                caller.result()
+
+    def _call_until_it_is_gone(self, seed: float) -> None:
+        choice = random.Random(seed)
+        with httpx.Client(base_url=self.runner.url, timeout=60, trust_env=False) as client:
+            while True:
+                modes = ["async"] * choice.randint(0, LONGEST_BURST) + ["sync"]
+                for mode in modes:
+                    args = [str(self.ran), f"{choice.random() / 20:.3f}"]
+                    body = {"scriptId": "marks", "args": args, "mode": mode}
+                    try:
+                        answer = client.post("/run", json=body)
+                    except httpx.TransportError:
+                        return
+                    self._note(mode, answer)
+
+    def _note(self, mode: str, answer: httpx.Response) -> None:
+        job = answer.json()
+        if mode == "async" and answer.status_code == 202:
+            self.accepted.add(job["jobId"])
+        elif mode == "sync" and answer.status_code == 200:
+            self.answered[job["jobId"]] = job["status"]
+        else:
+            self.figures.problems.append(f"a run was answered with {answer.status_code}: {job}")
+
+    def kill(self) -> None:
+        """Load the runner, kill it at a random moment, start it again, see what is left."""
+        with self.load():
+            # Not a wait for something: the moment is what is random.
+            threading.Event().wait(self.random.uniform(SOONEST_KILL, LATEST_KILL))
+            self.runner.stop(signal.SIGKILL)
+        self.figures.kills += 1
+        left = _processes_of_jobs(self.runner.folder)
+        self.figures.left_running += len(left)
+        self._check_copy_of_history()
+        begun = time.monotonic()
+        self.runner.start()
+        taken = time.monotonic() - begun
+        self.figures.longest_start_seconds = max(self.figures.longest_start_seconds, taken)
+        orphans = left & _processes_of_jobs(self.runner.folder)
+        if orphans:
+            self.figures.problems.append(f"still running after the restart: {orphans}")
+
+    def _check_copy_of_history(self) -> None:
+        """Check the history as the kill left it; the runner must mend its own, so a copy."""
+        with tempfile.TemporaryDirectory() as copy:
+            for file in self.runner.folder.glob("jobs.sqlite3*"):
+                shutil.copy(file, copy)
+            self._check_history(Path(copy))
+
+    def _check_history(self, folder: Path) -> None:
+        with contextlib.closing(sqlite3.connect(folder / "jobs.sqlite3")) as history:
+            (verdict,) = history.execute("PRAGMA integrity_check").fetchone()
+        if verdict != "ok":
+            self.figures.problems.append(f"integrity_check: {verdict}")
+
+    def check_jobs(self) -> None:
+        """Let the queue run empty and compare what ran with what callers were told."""
+        for job_id in self.lingering:
+            self.runner.cancel(job_id)
+        jobs = {}
+        for job_id in sorted(self.accepted | self.answered.keys()):
+            try:
+                jobs[job_id] = wait_until(lambda: self._ended(job_id), DRAIN_SECONDS)  # noqa: B023
+            except httpx.HTTPStatusError as error:
+                self.figures.problems.append(f"{job_id} is lost: {error.response.text}")
+        marks = collections.Counter(self.ran.read_text().splitlines())
+        for job_id, job in jobs.items():
+            self._check_job(job_id, job["status"], marks)
+        twice = [mark for mark, times in marks.items() if times > 1]
+        if twice:
+            self.figures.problems.append(f"ran more than once: {twice}")
+        self.figures.accepted = len(self.accepted)
+        self.figures.answered = len(self.answered)
+        statuses = collections.Counter(job["status"] for job in jobs.values())
+        self.figures.succeeded = statuses["succeeded"]
+        self.figures.interrupted = statuses["failed"]
+        self.runner.stop()
+        self._check_history(self.runner.folder)
+
+    def _ended(self, job_id: str) -> dict[str, Any] | None:
+        return ended_or_none(self.runner.job(job_id))
+
+    def _check_job(self, job_id: str, status: str, marks: collections.Counter[str]) -> None:
+        ran = (marks[f"{job_id} start"], marks[f"{job_id} end"])
+        lingers = job_id in self.lingering
+        if status not in (("failed", "canceled") if lingers else ("failed", "succeeded")):
+            self.figures.problems.append(f"{job_id} is {status}")
+        if status == "succeeded" and ran != (1, 1):
+            self.figures.problems.append(f"{job_id} succeeded and ran {ran}")
+        if self.answered.get(job_id, status) != status:
+            self.figures.problems.append(f"{job_id} is {status}, answered otherwise")
+
+
+def _processes_of_jobs(folder: Path) -> set[psutil.Process]:
+    """The processes that the runner in a folder has started and that live."""
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            environment = process.environ()
+            if JOB_VARIABLE in environment and environment.get(FOLDER_VARIABLE) == str(folder):
+                found.add(process)
+    return found
+
+
+def torture(folder: Path, kills: int, seed: int) -> Figures:
+    """Kill a runner under load so many times, on the same folder.
+
+    Args:
+        folder: An empty folder.
+        kills: How many times.
+        seed: The same seed gives the same moments and loads, as far as threads allow.
+    """
+    work = _Torture(folder, seed)
+    with work.runner:
+        for _ in range(kills):
+            work.kill()
+        work.check_jobs()
+    return work.figures
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.torture", description=__doc__)
+    parser.add_argument("--kills", type=int, default=50, help="default %(default)s")
+    parser.add_argument("--seed", type=int, default=1, help="default %(default)s")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        figures = torture(Path(folder), options.kills, options.seed)
+    print(json.dumps(dataclasses.asdict(figures), indent=2))
+    return 1 if figures.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
