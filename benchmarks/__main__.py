@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -46,6 +47,8 @@ PAGE = "benchmarks.md"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and write; returns the exit code, 0 also where a reach is missed."""
     options = _parser().parse_args(arguments)
+    # An exit, which stops the runner that is measured; a kill would leave it behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # Requests to this machine must not go through a proxy, whoever sends them.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
@@ -60,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchmarkFailed as failure:
         print(f"benchmark failed: {failure}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     if options.json is not None:
         options.json.write_text(_as_json(measured), encoding="utf-8")
     if output is not None:

@@ -72,7 +72,7 @@ def _draw(plot: Plot, axes: Axes) -> None:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(_number))
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(y for curve in plot.curves for _, y in curve.points))
     axes.set_xlabel(plot.x_label)
     axes.set_ylabel(plot.y_label)
     axes.set_title(plot.title.replace("`", ""), fontsize=12)

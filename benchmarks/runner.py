@@ -88,7 +88,11 @@ class LocalRunner:
                 stderr=log,
                 start_new_session=True,
             )
-        self.url = self._url_when_listening(log_path)
+        try:
+            self.url = self._url_when_listening(log_path)
+        except BaseException:
+            self.stop()
+            raise
         self.http = httpx.Client(base_url=self.url, timeout=ANSWER_SECONDS)
         return self
 
@@ -100,7 +104,6 @@ class LocalRunner:
                 if '"listening"' in line and line.endswith("\n"):
                     return str(json.loads(line)["url"])
             time.sleep(POLL_SECONDS)
-        self.stop()
         raise BenchmarkFailed(f"the local runner did not start:\n{log_path.read_text()}")
 
     def stop(self) -> None:
