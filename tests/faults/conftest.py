@@ -1,0 +1,49 @@
+"""What all faults share: short limits, small pages, and nothing remembered of another server."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import pytest
+
+import script_runner
+from script_runner import Runner, client, lines, pages, transport, waiting
+from tests import block_runner
+from tests.faults.places import PAGE_BYTES
+
+LIMIT_SECONDS = 0.12
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_manifests() -> Iterator[None]:
+    """Read each manifest once: reading it takes longer than running the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(block_runner, "manifest", functools.cache(block_runner.manifest))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the logs read before: another server may listen at the port of an earlier one."""
+    monkeypatch.setattr(lines, "_indexes", lines._Indexes())
+
+
+@pytest.fixture
+def short_limits(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Every time limit of the product, made short; returns it in seconds."""
+    defaults = Runner.call.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "time_limit_seconds", LIMIT_SECONDS)
+    monkeypatch.setattr(script_runner, "SYNC_RUN_SECONDS", LIMIT_SECONDS)
+    for module in (client, transport):
+        monkeypatch.setattr(module, "CONNECT_SECONDS", LIMIT_SECONDS)
+    monkeypatch.setattr(waiting, "AWAY_SECONDS", LIMIT_SECONDS)
+    return LIMIT_SECONDS
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages so small that a short log has several."""
+    for module in (lines, pages):
+        monkeypatch.setattr(module, "PAGE_BYTES", PAGE_BYTES)

@@ -1,0 +1,148 @@
+"""Where a fault can meet a block: each kind of request that a block sends, first or later."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.faults.attempts import Attempt, attempt
+from tests.misbehaving_server import MisbehavingServer, Request, Step, json_answer
+from tests.script_runner.documented import documented
+from tests.script_runner.page_server import MemoryLog
+
+JOB_ID = "job_1"
+LOG = "日志 one\nline two\nline three\nline four\n".encode()
+JOB_INPUTS: dict[str, object] = {"job_id": JOB_ID}
+RUN_INPUTS: dict[str, object] = {"script_id": "quick-echo", "args": ["a"]}
+WAIT_INPUTS = JOB_INPUTS | {"timeout_seconds": 5}
+PAGE_BYTES = 16
+"""So small that the log has pages."""
+
+RUN, JOB, LOGS, CANCEL = "run", "job", "logs", "cancel"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A request of a block that a fault meets.
+
+    Attributes:
+        block: The block.
+        kind: Which of the operations it calls.
+        line: Method and target of the request.
+        inputs: What the block is given.
+        healthy: How many requests of that kind are answered well before the fault.
+    """
+
+    block: str
+    kind: str
+    line: str
+    inputs: Mapping[str, object] = field(default_factory=dict)
+    healthy: int = 0
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the fault meets `POST /run`."""
+        return self.kind == RUN
+
+    def try_at(self, url: str) -> Attempt:
+        """Run the block against a server."""
+        return attempt(self.block, url, **self.inputs)
+
+
+def _log_line(offset: int) -> str:
+    return f"GET /jobs/{JOB_ID}/logs?stream=stdout&offset={offset}&limit={PAGE_BYTES}"
+
+
+LOOK = f"GET /jobs/{JOB_ID}"
+PLACES = {
+    "run-script-async": Place("run-script-async", RUN, "POST /run", RUN_INPUTS),
+    "run-script-sync": Place("run-script-sync", RUN, "POST /run", RUN_INPUTS),
+    "run-script-sync, its output": Place("run-script-sync", LOGS, _log_line(0), RUN_INPUTS),
+    "get-job-status": Place("get-job-status", JOB, LOOK, JOB_INPUTS),
+    "get-job-logs": Place("get-job-logs", LOGS, _log_line(0), JOB_INPUTS),
+    "get-job-logs, a later page": Place("get-job-logs", LOGS, _log_line(16), JOB_INPUTS, 1),
+    "cancel-job": Place("cancel-job", CANCEL, f"POST /jobs/{JOB_ID}/cancel", JOB_INPUTS),
+    "wait-for-job": Place("wait-for-job", JOB, LOOK, WAIT_INPUTS),
+    "wait-for-job, new lines": Place("wait-for-job", LOGS, _log_line(0), WAIT_INPUTS),
+    "wait-for-job, a later look": Place("wait-for-job", JOB, LOOK, WAIT_INPUTS, 1),
+}
+at_every_place = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+FIRST_PLACES = {name: place for name, place in PLACES.items() if name == place.block}
+at_every_block = pytest.mark.parametrize("place", FIRST_PLACES.values(), ids=FIRST_PLACES)
+
+Fault = Callable[[bytes, threading.Event], Iterable[Step]]
+"""What is done in place of a good answer; it is given that, and what is set when the server stops.
+"""
+
+
+def kind_of(request: Request) -> str:
+    """Which operation a request calls."""
+    path = urlsplit(request.target).path
+    for ending, kind in (("/run", RUN), ("/logs", LOGS), ("/cancel", CANCEL)):
+        if path.endswith(ending):
+            return kind
+    return JOB
+
+
+def wanted_page(request: Request) -> tuple[str, int, int]:
+    """The stream, the offset and the limit that a request for a page names."""
+    query = parse_qs(urlsplit(request.target).query)
+    return query["stream"][0], int(query["offset"][0]), int(query["limit"][0])
+
+
+def healthy_answer(block: str, request: Request) -> bytes:
+    """What a runner answers whose job has written `LOG` and, for a wait, still runs."""
+    match kind_of(request):
+        case "run" if block == "run-script-async":
+            return json_answer(202, documented("runScript", "running"))
+        case "logs":
+            stream, offset, limit = wanted_page(request)
+            log = MemoryLog(LOG if stream == "stdout" else b"")
+            return json_answer(200, log.page(offset, limit).to_dict())
+    example = "running" if block == "wait-for-job" else "succeeded"
+    written = {"stdoutSize": len(LOG), "stdoutPreview": "", "stderrSize": 0, "stderrPreview": ""}
+    return json_answer(200, documented("getJob", example) | {"jobId": JOB_ID} | written)
+
+
+class FaultyRunner:
+    """A runner that does what it should, but for one kind of request.
+
+    Attributes:
+        runs: How many `POST /run` have come.
+    """
+
+    def __init__(self, place: Place, fault: Fault) -> None:
+        """Say which request is to meet what."""
+        self.runs = 0
+        self._place = place
+        self._fault = fault
+        self._seen = 0
+
+    def answer(self, request: Request, stopped: threading.Event) -> Iterable[Step]:
+        """Answer as a `MisbehavingServer` does."""
+        kind = kind_of(request)
+        self.runs += kind == RUN
+        whole = healthy_answer(self._place.block, request)
+        if kind != self._place.kind:
+            return [whole]
+        self._seen += 1
+        return [whole] if self._seen <= self._place.healthy else self._fault(whole, stopped)
+
+
+@contextlib.contextmanager
+def faulty(place: Place, fault: Fault) -> Iterator[MisbehavingServer]:
+    """A server with a fault; a run must reach it exactly once, and only where a block runs one."""
+    runner = FaultyRunner(place, fault)
+    with MisbehavingServer(lambda request: runner.answer(request, server.stopped)) as server:
+        yield server
+    assert runner.runs == place.block.startswith("run-script")
+
+
+def answering(place: Place, answer: bytes) -> contextlib.AbstractContextManager[MisbehavingServer]:
+    """A server that gives one answer where a fault is to be."""
+    return faulty(place, lambda _whole, _stopped: [answer])
