@@ -12,7 +12,7 @@ from script_runner import Runner, client, lines, pages, transport, waiting
 from tests import block_runner
 from tests.faults.places import PAGE_BYTES
 
-LIMIT_SECONDS = 0.12
+LIMIT_SECONDS = 0.1
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,7 +30,13 @@ def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def short_limits(monkeypatch: pytest.MonkeyPatch) -> float:
+def soon_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a runner that is away for a moment only."""
+    monkeypatch.setattr(waiting, "AWAY_SECONDS", LIMIT_SECONDS)
+
+
+@pytest.fixture
+def short_limits(monkeypatch: pytest.MonkeyPatch, soon_gone: None) -> float:
     """Every time limit of the product, made short; returns it in seconds."""
     defaults = Runner.call.__kwdefaults__
     assert defaults is not None
@@ -38,7 +44,6 @@ def short_limits(monkeypatch: pytest.MonkeyPatch) -> float:
     monkeypatch.setattr(script_runner, "SYNC_RUN_SECONDS", LIMIT_SECONDS)
     for module in (client, transport):
         monkeypatch.setattr(module, "CONNECT_SECONDS", LIMIT_SECONDS)
-    monkeypatch.setattr(waiting, "AWAY_SECONDS", LIMIT_SECONDS)
     return LIMIT_SECONDS
 
 

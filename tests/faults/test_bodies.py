@@ -25,7 +25,7 @@ from tests.faults.places import (
 )
 from tests.misbehaving_server import MisbehavingServer, Request, Step, http_answer, json_answer
 
-pytestmark = pytest.mark.usefixtures("short_limits", "small_pages")
+pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone")
 
 HTML = b"<!DOCTYPE html>\n<html><body>Welcome to nginx!</body></html>\n"
 JSON_TYPES: dict[str, Any] = {

@@ -22,7 +22,7 @@ from tests.misbehaving_server import Action, Step
 
 pytestmark = pytest.mark.usefixtures("short_limits", "small_pages")
 
-DRIP_SECONDS = 6.0
+DRIP_SECONDS = 5.0
 """How long an answer that drips would take: many times every limit."""
 
 SLACK_SECONDS = 1.0

@@ -30,7 +30,7 @@ from tests.misbehaving_server import (
 )
 from tests.script_runner.documented import documented
 
-pytestmark = pytest.mark.usefixtures("short_limits", "small_pages")
+pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone")
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked"

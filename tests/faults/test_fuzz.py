@@ -18,7 +18,7 @@ SHORT = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-pytestmark = pytest.mark.usefixtures("short_limits")
+pytestmark = pytest.mark.usefixtures("soon_gone")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_any_input_is_a_valid_call_or_refused_before_anything_is_sent(
     fuzzing.check_inputs(jobs, *example)
 
 
-@settings(SHORT, max_examples=600)
+@settings(SHORT, max_examples=350)
 @given(example=fuzzing.spoiled_answers())
 def test_any_answer_gives_declared_outputs_or_an_error_of_the_product(
     example: tuple[str, list[bytes]],

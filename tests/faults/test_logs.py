@@ -12,7 +12,7 @@ from tests.faults.places import LOGS, PLACES, Place, faulty, healthy_answer, kin
 from tests.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 from tests.script_runner.page_server import MemoryLog
 
-pytestmark = pytest.mark.usefixtures("short_limits", "small_pages")
+pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone")
 
 READERS = {name: place for name, place in PLACES.items() if place.kind == LOGS}
 MAX_REQUESTS = 40
