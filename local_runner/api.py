@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import re
@@ -23,9 +22,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from local_runner import events
 from local_runner.config import Config
 from local_runner.guard import BodyTooLarge, Guard, refuse_large_body
+from local_runner.resources import OutOfResources, is_shortage
 from local_runner.rules import Refused
-from local_runner.runner import STREAMS, Runner, Unavailable
-from local_runner.store import JobRecord, StoreError
+from local_runner.runner import Runner, Unavailable
+from local_runner.store import STREAMS, JobRecord, StoreError
 from local_runner.wire import (
     JsonResponse,
     accepted_answer,
@@ -43,11 +43,6 @@ MAX_OFFSET = 2**63 - 1
 
 MAX_PREFIXED_DIGITS = 256
 """From so many digits on a hexadecimal number is infinite in ECMAScript, as it is to us."""
-
-OUT_OF_RESOURCES = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
-)
-"""The errors of a system that can give no more just now."""
 
 
 class InvalidJson(Exception):
@@ -113,6 +108,7 @@ def application(config: Config, runner: Runner, token: str | None) -> ASGIApp:
         exception_handlers={
             Refused: _refused,
             Unavailable: _unavailable,
+            OutOfResources: _out_of_resources,
             BodyTooLarge: refuse_large_body,
             StoreError: _store_failed,
             OSError: _system_failed,
@@ -245,15 +241,19 @@ async def _store_failed(_: Request, error: Exception) -> Response:
     return JsonResponse(error_answer("INTERNAL_ERROR", str(error)), 500)
 
 
-async def _system_failed(request: Request, error: Exception) -> Response:
-    number = cast(OSError, error).errno
+async def _out_of_resources(request: Request, error: Exception) -> Response:
     events.log("error", message=f"{request.method} {_logged_path(request.scope)}: {error}")
-    if number in OUT_OF_RESOURCES:
-        message = f"the runner is out of resources ({cast(OSError, error).strerror}): try again"
-        return JsonResponse(error_answer("UNAVAILABLE", message), 503)
-    name = Path(str(cast(OSError, error).filename or "")).name
-    reason = cast(OSError, error).strerror
-    message = f"the runner failed: {reason}{f' ({name})' if name else ''}"
+    message = f"the runner is out of resources ({error}): try again"
+    return JsonResponse(error_answer("UNAVAILABLE", message), 503)
+
+
+async def _system_failed(request: Request, error: Exception) -> Response:
+    failure = cast(OSError, error)
+    if is_shortage(failure):
+        return await _out_of_resources(request, OutOfResources(failure))
+    events.log("error", message=f"{request.method} {_logged_path(request.scope)}: {failure}")
+    name = Path(str(failure.filename or "")).name
+    message = f"the runner failed: {failure.strerror}{f' ({name})' if name else ''}"
     return JsonResponse(error_answer("INTERNAL_ERROR", message), 500)
 
 

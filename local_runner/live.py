@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal
 
-from local_runner.config import ScriptConfig
-from local_runner.logs import LogWriter
-from local_runner.process import ScriptProcess
-from local_runner.store import JobRecord
+from local_runner import events
+from local_runner.config import RunnerConfig, ScriptConfig
+from local_runner.logs import LogWriter, read_tail
+from local_runner.process import CannotStart, ScriptProcess
+from local_runner.resources import OutOfResources, is_shortage
+from local_runner.store import STREAMS, JobRecord, StoreError
 
 NO_EXIT_CODE = -1
 """What the wire has as the code of a job that ended without an exit code."""
@@ -18,41 +22,163 @@ EndedBy = Literal["canceled", "timed_out"]
 
 
 class LiveJob:
-    """A job that has not ended, or whose end is not recorded yet."""
+    """A job that has not ended, or whose end is not recorded yet.
+
+    Attributes:
+        record: The job as it is, or will be, in the history.
+        settled: Set when the job has ended, or when the runner stops before it was started.
+        accepted_as: The status at the time it was accepted; it may have ended before anybody is
+            told.
+    """
 
     def __init__(self, record: JobRecord, script: ScriptConfig) -> None:
         """Begin with a job that is queued."""
         self.record = record
-        self.script = script
         self.settled = asyncio.Event()
-        """Set when the job has ended, or when the runner stops before it was started."""
-        self.ended_by: EndedBy | None = None
         self.accepted_as = record.status
-        """The status at the time it was accepted; it may have ended before anybody is told."""
-        self.failure: str | None = None
+        self._script = script
+        self._begun = time.monotonic()
+        self._process: ScriptProcess | None = None
+        self._logs: tuple[LogWriter, ...] = ()
+        self._ended_by: EndedBy | None = None
+        self._start_error: Exception | None = None
+        self._failure: str | None = None
         """Why the job failed through no fault of its script; becomes the end of its preview."""
-        self.process: ScriptProcess | None = None
-        self.logs: tuple[LogWriter, LogWriter] | None = None
 
     def snapshot(self) -> JobRecord:
         """The job as it is now, with the previews as far as the output has come."""
-        if self.logs is not None and not self.record.has_ended:
-            take_output(self.record, self.logs)
+        if not self.record.has_ended:
+            self._take_output()
         return self.record
+
+    def start(self, limits: RunnerConfig) -> None:
+        """Start the script, unless the job was told to end before.
+
+        Why it cannot be started is kept until `run`, which ends the job for it.
+
+        Raises:
+            OutOfResources: If it cannot be started just now; nothing is left of the attempt.
+        """
+        self._begun = time.monotonic()
+        if self._ended_by is not None:
+            return
+        command = [self._script.path, *self.record.args]
+        grace = limits.kill_grace_seconds
+        try:
+            self._logs = stdout, stderr = _open_logs(self.record, limits)
+            self._process = ScriptProcess(command, self.record.job_id, (stdout, stderr), grace)
+        except OutOfResources:
+            _discard(self._logs)
+            self._logs = ()
+            raise
+        except Exception as error:
+            # Whatever it is, the job must end.
+            self._start_error = error
+
+    def fail_to_start(self, error: StoreError) -> None:
+        """Have the job end without a start."""
+        self._begun = time.monotonic()
+        self._start_error = error
+
+    async def run(self) -> None:
+        """See the script, or what is kept of its failed start, to the end of the job."""
+        try:
+            status, code = await self._outcome()
+        except Exception as error:
+            status, code = "failed", NO_EXIT_CODE
+            self._note_failure(error)
+        for log in self._logs:
+            try:
+                log.close()
+            except OSError as error:
+                status, code = "failed", NO_EXIT_CODE
+                self._failure = f"the log could not be written: {error.strerror}"
+        self.finish(status, code, round((time.monotonic() - self._begun) * 1000))
 
     def end_process(self, ended_by: EndedBy) -> None:
         """Tell the script to end, for the first of the reasons that come while it runs."""
-        if self.process is None or self.process.terminate():
-            self.ended_by = self.ended_by or ended_by
+        if self._process is None or self._process.terminate():
+            self._ended_by = self._ended_by or ended_by
+
+    def kill(self) -> None:
+        """End the script at once."""
+        self.end_process("canceled")
+        if self._process is not None:
+            self._process.kill()
+
+    def finish(self, status: str, code: int, duration_ms: int = 0) -> None:
+        """Put the end of the job, now, into the record."""
+        mark_ended(self.record, status, code, duration_ms)
+        self._take_output()
+        if self._failure is not None:
+            self.record.stderr_preview = f"{self.record.stderr_preview}\n{self._failure}\n".lstrip(
+                "\n"
+            )
+
+    async def _outcome(self) -> tuple[str, int]:
+        """Wait for the end of the script; returns the status and the code."""
+        match self._start_error:
+            case CannotStart() as error:
+                self._logs[1].write(f"{error}\n".encode("utf-8", "replace"))
+                return "failed", NO_EXIT_CODE if error.code is None else error.code
+            case Exception() as error:
+                raise error
+        if self._process is None:
+            return "canceled", NO_EXIT_CODE
+        timeout = None
+        if self._script.timeout_sec:
+            timeout = asyncio.get_running_loop().call_later(
+                self._script.timeout_sec, self.end_process, "timed_out"
+            )
+        code = await self._process.wait()
+        if timeout is not None:
+            timeout.cancel()
+        if self._process.output_failure is not None:
+            self._failure = f"the log could not be written: {self._process.output_failure.strerror}"
+            return "failed", NO_EXIT_CODE
+        if self._ended_by is not None:
+            return self._ended_by, NO_EXIT_CODE
+        return ("failed" if code else "succeeded"), code
+
+    def _note_failure(self, error: Exception) -> None:
+        """Note why the runner could not start the script, or lost hold of it."""
+        what = "could not be started" if self._process is None else "failed in the runner"
+        self._failure = f"the job {what}: {error}"
+        if not isinstance(error, OSError | StoreError):
+            events.log_failure(f"{self.record.job_id} {what}")
+        if self._process is not None:
+            self._process.abandon()
+
+    def _take_output(self) -> None:
+        """Put what the logs hold by now into the record."""
+        if not self._logs:
+            return
+        record, (stdout, stderr) = self.record, self._logs
+        record.stdout_size, record.stderr_size = stdout.size, stderr.size
+        record.stdout_truncated, record.stderr_truncated = stdout.truncated, stderr.truncated
+        record.stdout_preview = stdout.preview(ended=record.has_ended)
+        record.stderr_preview = stderr.preview(ended=record.has_ended)
 
 
-def take_output(record: JobRecord, logs: tuple[LogWriter, LogWriter]) -> None:
-    """Put what the logs hold by now into the record."""
-    stdout, stderr = logs
-    record.stdout_size, record.stderr_size = stdout.size, stderr.size
-    record.stdout_truncated, record.stderr_truncated = stdout.truncated, stderr.truncated
-    record.stdout_preview = stdout.preview(ended=record.has_ended)
-    record.stderr_preview = stderr.preview(ended=record.has_ended)
+def _open_logs(record: JobRecord, limits: RunnerConfig) -> tuple[LogWriter, LogWriter]:
+    folder = Path(limits.logs_dir)
+    bounds = limits.max_log_bytes_per_stream, limits.preview_max_bytes
+    opened: list[LogWriter] = []
+    try:
+        for stream in STREAMS:
+            opened.append(LogWriter(folder / record.log_name(stream), *bounds))
+    except OSError as error:
+        _discard(opened)
+        if is_shortage(error):
+            raise OutOfResources(error) from error
+        raise
+    stdout, stderr = opened
+    return stdout, stderr
+
+
+def _discard(logs: Iterable[LogWriter]) -> None:
+    for log in logs:
+        log.discard()
 
 
 def mark_ended(record: JobRecord, status: str, code: int, duration_ms: int) -> None:
@@ -61,6 +187,21 @@ def mark_ended(record: JobRecord, status: str, code: int, duration_ms: int) -> N
     record.code = code
     record.ended_ms = now_ms()
     record.duration_ms = duration_ms
+
+
+def mark_interrupted(record: JobRecord, limits: RunnerConfig) -> None:
+    """Put the end of a job that ran when its runner ended into the record, with what it printed."""
+    now = now_ms()
+    mark_ended(record, "failed", NO_EXIT_CODE, max(0, now - (record.started_ms or now)))
+    for stream in STREAMS:
+        path = Path(limits.logs_dir, record.log_name(stream))
+        try:
+            size, preview = read_tail(path, limits.preview_max_bytes)
+        except OSError as error:
+            size, preview = 0, f"the log cannot be read: {error}\n"
+        setattr(record, f"{stream}_size", size)
+        setattr(record, f"{stream}_truncated", size >= limits.max_log_bytes_per_stream)
+        setattr(record, f"{stream}_preview", preview)
 
 
 def now_ms() -> int:

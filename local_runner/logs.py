@@ -12,6 +12,7 @@ from pathlib import Path
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _UTF8_CONTINUATION = range(0x80, 0xC0)
 _MOST_CONTINUATION_BYTES = 3
 
@@ -35,9 +36,12 @@ class LogWriter:
         Raises:
             OSError: If the file cannot be opened.
         """
-        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._file = os.open(path, flags, FILE_MODE)
+        try:
+            self._file = os.open(path, _NEW_FILE, FILE_MODE)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            self._file = os.open(path, _NEW_FILE, FILE_MODE)
+        self._path = path
         self._limit = limit
         self._preview_limit = preview_limit
         self._tail = b""
@@ -77,6 +81,11 @@ class LogWriter:
     def close(self) -> None:
         """Close the file; `size`, `truncated` and the tail stay."""
         os.close(self._file)
+
+    def discard(self) -> None:
+        """Close the file and delete it: there is no job that it is the log of."""
+        self.close()
+        self._path.unlink(missing_ok=True)
 
 
 def decode_tail(tail: bytes, *, is_cut: bool, ended: bool) -> str:

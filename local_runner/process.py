@@ -19,6 +19,7 @@ import psutil
 from local_runner import events
 from local_runner.config import TOKEN_VARIABLE
 from local_runner.logs import LogWriter
+from local_runner.resources import OutOfResources, is_shortage
 
 JOB_VARIABLE = "SCRIPT_RUNNER_JOB_ID"
 """Tells a script which job it is; by it a restarted runner finds what a killed one left behind."""
@@ -77,7 +78,8 @@ class ScriptProcess:
             kill_grace_seconds: From SIGTERM to SIGKILL.
 
         Raises:
-            CannotStart: If there is no process: file missing, not executable, out of resources.
+            CannotStart: If there is no process: file missing, not executable.
+            OutOfResources: If there is none because the system can give no more just now.
         """
         self._loop = asyncio.get_running_loop()
         self._kill_grace_seconds = kill_grace_seconds
@@ -96,6 +98,8 @@ class ScriptProcess:
                 start_new_session=True,
             )
         except OSError as error:
+            if is_shortage(error):
+                raise OutOfResources(error) from error
             raise _cannot_start(command[0], error) from error
         pipes = (self._process.stdout, self._process.stderr)
         self._open_pipes = {pipe: log for pipe, log in zip(pipes, logs, strict=True) if pipe}
@@ -104,11 +108,9 @@ class ScriptProcess:
                 os.set_blocking(pipe.fileno(), False)
                 self._loop.add_reader(pipe, self._read, pipe)
             self._watch_for_exit()
-        except (OSError, RuntimeError) as error:
+        except Exception as error:
             # A process that cannot be watched must not run.
-            self._signal(signal.SIGKILL)
-            for pipe in list(self._open_pipes):
-                self._close(pipe)
+            self.abandon()
             self._process.wait()
             raise CannotStart(f"{command[0]}: cannot be watched: {error}", None) from error
 
@@ -119,7 +121,11 @@ class ScriptProcess:
         except (AttributeError, OSError):
             threading.Thread(target=self._wait_in_thread, daemon=True).start()
         else:
-            self._loop.add_reader(self._pidfd, self._exit_seen)
+            try:
+                self._loop.add_reader(self._pidfd, self._exit_seen)
+            except BaseException:
+                os.close(self._pidfd)
+                raise
 
     def _wait_in_thread(self) -> None:
         self._process.wait()
@@ -154,6 +160,10 @@ class ScriptProcess:
         if not self._open_pipes:
             self._pipes_closed.set()
 
+    def _close_pipes(self) -> None:
+        for pipe in list(self._open_pipes):
+            self._close(pipe)
+
     async def wait(self) -> int:
         """Wait until the script has ended and its output is collected.
 
@@ -171,8 +181,7 @@ class ScriptProcess:
             async with asyncio.timeout(OPEN_PIPE_SECONDS):
                 await self._pipes_closed.wait()
         except TimeoutError:
-            for pipe in list(self._open_pipes):
-                self._close(pipe)
+            self._close_pipes()
         returncode = self._process.returncode
         return returncode if returncode >= 0 else SIGNAL_EXIT_CODE_BASE - returncode
 
@@ -197,6 +206,11 @@ class ScriptProcess:
         if not self._exited.is_set():
             self._signal(signal.SIGKILL)
 
+    def abandon(self) -> None:
+        """Kill the group and take no more of its output, after a failure of the runner itself."""
+        self._signal(signal.SIGKILL)
+        self._close_pipes()
+
     async def _group_ended(self) -> None:
         assert self._kill_timer is not None
         give_up = self._kill_timer.when() + OPEN_PIPE_SECONDS
@@ -213,7 +227,7 @@ class ScriptProcess:
             return False
         except PermissionError:
             # Nothing but processes of another user is left (macOS also says so of zombies).
-            if number and _has_live_process(self._process.pid):
+            if _has_live_process(self._process.pid):
                 whose = f"process group {self._process.pid} belongs to another user"
                 events.log("warning", message=f"{whose} and cannot be ended from here")
             return False
@@ -222,10 +236,14 @@ class ScriptProcess:
 
 def _has_live_process(group: int) -> bool:
     """Whether a process group has more than zombies, which nothing can end."""
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, ProcessLookupError):
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                return True
+    try:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                    return True
+    except OSError:
+        # No file is free to look for it with, so that it cannot be told.
+        return True
     return False
 
 

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Coroutine
 from pathlib import Path
 
 from local_runner import events
 from local_runner.config import Config, Mode, ScriptConfig
-from local_runner.live import NO_EXIT_CODE, LiveJob, mark_ended, now_ms, take_output
-from local_runner.logs import LogWriter, Page, read_page, read_tail
-from local_runner.process import CannotStart, ScriptProcess, end_processes_of
+from local_runner.live import NO_EXIT_CODE, LiveJob, mark_ended, mark_interrupted, now_ms
+from local_runner.logs import Page, read_page
+from local_runner.process import end_processes_of
+from local_runner.resources import OutOfResources
+from local_runner.retention import Retention
 from local_runner.rules import Refused, Rules
 from local_runner.store import JobRecord, Store, StoreError, Stream
 
-FORGOTTEN_AT_ONCE = 500
-"""The most jobs that are forgotten at once, when `maxJobs` was lowered."""
-
-SAVE_RETRY_SECONDS = 1.0
-"""How long to wait before trying again to record how a job ended, when the disk is full."""
-
-STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
+RETRY_SECONDS = 1.0
+"""How long to wait before trying again what the system could not do: a full disk, no open files."""
 
 
 class Unavailable(Exception):
@@ -40,13 +36,12 @@ class Runner:
         self._config = config
         self._store = store
         self._rules = Rules(config.scripts)
+        self._retention = Retention(store, config.runner)
         self._seq = store.last_seq
-        self._kept = store.count
         self._live: dict[str, LiveJob] = {}
         self._queue: OrderedDict[str, LiveJob] = OrderedDict()
         self._busy = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._forgetting = asyncio.Lock()
         self._stopping = False
 
     async def recover(self) -> None:
@@ -63,11 +58,13 @@ class Runner:
             ended = await asyncio.to_thread(end_processes_of, ids, grace)
             events.log("recovered", interrupted_jobs=len(ids), processes_ended=ended)
         for record in interrupted:
-            await self._record_interruption(record)
+            mark_interrupted(record, self._config.runner)
+            events.log_job_end(record)
+            await self._store.save(record)
         for record in live:
             if record.status == "queued":
                 await self._take_up(record)
-        await self._forget_oldest()
+        await self._retention.trim()
         self._start_next()
 
     async def run(self, script_id: object, args: object, mode: object) -> LiveJob:
@@ -84,6 +81,7 @@ class Runner:
         Raises:
             Refused: If the script is not allow-listed or the arguments are not as it takes them.
             Unavailable: If the runner is stopping.
+            OutOfResources: If the system can give no more; it is not run then.
             StoreError: If the job cannot be recorded; it is not run then.
         """
         script, checked = self._rules.check(script_id, args)
@@ -122,7 +120,8 @@ class Runner:
         live = self._live.get(job_id)
         if live is not None and not live.record.has_ended:
             if self._queue.pop(job_id, None):
-                self._spawn(self._end(live, "canceled", NO_EXIT_CODE))
+                live.finish("canceled", NO_EXIT_CODE)
+                self._spawn(self._record_end(live))
                 await live.settled.wait()
             else:
                 live.end_process("canceled")
@@ -130,7 +129,7 @@ class Runner:
 
     def page(self, record: JobRecord, stream: Stream, offset: int, limit: int) -> Page:
         """A page of a job's log; see `logs.read_page`."""
-        path = self._log_path(record, stream)
+        path = Path(self._config.runner.logs_dir, record.log_name(stream))
         return read_page(path, offset, limit, ended=record.has_ended)
 
     async def stop(self) -> None:
@@ -147,9 +146,7 @@ class Runner:
     def kill(self) -> None:
         """End the running scripts at once."""
         for job in self._live.values():
-            job.end_process("canceled")
-            if job.process is not None:
-                job.process.kill()
+            job.kill()
 
     # -- accepting
 
@@ -175,11 +172,13 @@ class Runner:
         try:
             # Nobody is told of a sync job before it has ended: a crash of the system may lose it.
             await self._store.save(job.record, durable=job.record.mode == "async")
-        except StoreError:
+            if has_slot:
+                await self._start_or_withdraw(job)
+        except (StoreError, OutOfResources):
             if has_slot:
                 self._free_slot()
             raise
-        self._kept += 1
+        self._retention.count_new()
         self._live[job.record.job_id] = job
         if has_slot:
             self._spawn(self._run(job))
@@ -188,6 +187,18 @@ class Runner:
         else:
             self._queue[job.record.job_id] = job
             self._start_next()
+
+    def _start(self, job: LiveJob) -> None:
+        if self._stopping:
+            job.end_process("canceled")
+        job.start(self._config.runner)
+
+    async def _start_or_withdraw(self, job: LiveJob) -> None:
+        try:
+            self._start(job)
+        except OutOfResources:
+            await self._store.delete([job.record.seq])
+            raise
 
     # -- running
 
@@ -226,146 +237,53 @@ class Runner:
             # On record before it runs: after a crash a job that may have run is not run again.
             await self._store.save(job.record)
         except StoreError as error:
-            job.failure = f"the job could not be started: {error}"
-            await self._end(job, "failed", NO_EXIT_CODE)
-            self._free_slot()
+            job.fail_to_start(error)
         else:
-            await self._run(job)
+            await self._start_when_possible(job)
+        await self._run(job)
+
+    async def _start_when_possible(self, job: LiveJob) -> None:
+        """Start a job that was accepted long ago; no shortage of the system makes it fail."""
+        while True:
+            try:
+                self._start(job)
+            except OutOfResources as shortage:
+                events.log("error", message=f"{job.record.job_id} has to wait: {shortage}")
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     async def _run(self, job: LiveJob) -> None:
-        begun = time.monotonic()
         try:
-            job.logs = self._open_logs(job.record)
-            status, code = await self._execute(job, job.logs)
-        except Exception as error:
-            # Whatever it is, the job must end and its slot must become free.
-            status, code = "failed", NO_EXIT_CODE
-            what = "could not be started" if job.process is None else "failed in the runner"
-            job.failure = f"the job {what}: {error}"
-            if not isinstance(error, OSError):
-                events.log_failure(f"{job.record.job_id} {what}")
-            if job.process is not None:
-                job.process.terminate()
-        for log in job.logs or ():
-            try:
-                log.close()
-            except OSError as error:
-                status, code = "failed", NO_EXIT_CODE
-                job.failure = f"the log could not be written: {error.strerror}"
-        await self._end(job, status, code, round((time.monotonic() - begun) * 1000))
-        self._free_slot()
-
-    async def _execute(self, job: LiveJob, logs: tuple[LogWriter, LogWriter]) -> tuple[str, int]:
-        """Run the script to its end; returns the status and the code."""
-        if self._stopping or job.ended_by is not None:
-            return "canceled", NO_EXIT_CODE
-        command = [job.script.path, *job.record.args]
-        grace = self._config.runner.kill_grace_seconds
-        try:
-            job.process = ScriptProcess(command, job.record.job_id, logs, grace)
-        except CannotStart as error:
-            logs[1].write(f"{error}\n".encode("utf-8", "replace"))
-            return "failed", NO_EXIT_CODE if error.code is None else error.code
-        timeout = None
-        if job.script.timeout_sec:
-            timeout = asyncio.get_running_loop().call_later(
-                job.script.timeout_sec, job.end_process, "timed_out"
-            )
-        code = await job.process.wait()
-        if timeout is not None:
-            timeout.cancel()
-        if job.process.output_failure is not None:
-            job.failure = f"the log could not be written: {job.process.output_failure.strerror}"
-            return "failed", NO_EXIT_CODE
-        if job.ended_by is not None:
-            return job.ended_by, NO_EXIT_CODE
-        return ("failed" if code else "succeeded"), code
-
-    def _open_logs(self, record: JobRecord) -> tuple[LogWriter, LogWriter]:
-        limits = (
-            self._config.runner.max_log_bytes_per_stream,
-            self._config.runner.preview_max_bytes,
-        )
-        stdout = LogWriter(self._log_path(record, "stdout"), *limits)
-        try:
-            return stdout, LogWriter(self._log_path(record, "stderr"), *limits)
-        except OSError:
-            stdout.close()
-            raise
-
-    def _log_path(self, record: JobRecord, stream: Stream) -> Path:
-        return Path(self._config.runner.logs_dir, record.log_name(stream))
+            await job.run()
+            await self._record_end(job)
+        finally:
+            self._free_slot()
 
     # -- ending
 
-    async def _end(self, job: LiveJob, status: str, code: int, duration_ms: int = 0) -> None:
-        record = job.record
-        mark_ended(record, status, code, duration_ms)
-        if job.logs is not None:
-            take_output(record, job.logs)
-        if job.failure is not None:
-            record.stderr_preview = f"{record.stderr_preview}\n{job.failure}\n".lstrip("\n")
-        events.log_job_end(record)
-        await self._record_end(job)
-        del self._live[record.job_id]
-        await self._forget_oldest()
-
     async def _record_end(self, job: LiveJob) -> None:
         """Record an end; while that cannot be done the job is answered from memory."""
-        while True:
-            try:
-                await self._store.save(job.record)
-            except StoreError as error:
-                events.log("error", message=f"{job.record.job_id}: {error}")
-                job.settled.set()
-                if self._stopping:
-                    return
-                await asyncio.sleep(SAVE_RETRY_SECONDS)
-            else:
-                job.settled.set()
-                return
+        while not await self._try_to_save(job):
+            if self._stopping:
+                break
+            await asyncio.sleep(RETRY_SECONDS)
+        # Only now: who waits for the end need not wait for what follows.
+        events.log_job_end(job.record)
+        del self._live[job.record.job_id]
+        await self._retention.trim()
 
-    async def _forget_oldest(self) -> None:
-        # One at a time: two that begin together would find the same jobs.
-        async with self._forgetting:
-            while (surplus := self._kept - self._config.runner.max_jobs) > 0:
-                if not await self._forget(min(surplus, FORGOTTEN_AT_ONCE)):
-                    return
-
-    async def _forget(self, count: int) -> bool:
-        """Forget the oldest ended jobs; False when there is none, or it cannot be done."""
+    async def _try_to_save(self, job: LiveJob) -> bool:
         try:
-            oldest = await self._store.oldest_ended(count)
-            # The files go first: a crash in between leaves a job without a log, not a log for ever.
-            for record in oldest:
-                for stream in STREAMS:
-                    try:
-                        self._log_path(record, stream).unlink(missing_ok=True)
-                    except OSError as error:
-                        events.log("error", message=f"an old log stays: {error}")
-            await self._store.delete(oldest)
+            await self._store.save(job.record)
         except StoreError as error:
-            events.log("error", message=f"old jobs cannot be deleted: {error}")
+            events.log("error", message=f"{job.record.job_id}: {error}")
             return False
-        self._kept -= len(oldest)
-        return bool(oldest)
+        finally:
+            job.settled.set()
+        return True
 
     # -- taking up the history
-
-    async def _record_interruption(self, record: JobRecord) -> None:
-        now = now_ms()
-        mark_ended(record, "failed", NO_EXIT_CODE, max(0, now - (record.started_ms or now)))
-        limits = self._config.runner
-        for stream in STREAMS:
-            try:
-                size, preview = read_tail(self._log_path(record, stream), limits.preview_max_bytes)
-            except OSError as error:
-                size, preview = 0, f"the log cannot be read: {error}\n"
-            setattr(record, f"{stream}_size", size)
-            setattr(record, f"{stream}_truncated", size >= limits.max_log_bytes_per_stream)
-            setattr(record, f"{stream}_preview", preview)
-        events.log_job_end(record)
-        await self._store.save(record)
 
     async def _take_up(self, record: JobRecord) -> None:
         """Queue a job again, unless the configuration has changed and would refuse it now."""

@@ -13,9 +13,10 @@ from typing import Any
 import uvicorn
 
 from local_runner import events
-from local_runner.api import OUT_OF_RESOURCES, application
+from local_runner.api import application
 from local_runner.config import Config, ServerConfig
 from local_runner.protocol import MAX_HEAD_BYTES, BoundedProtocol
+from local_runner.resources import OUT_OF_RESOURCES
 from local_runner.runner import Runner
 from local_runner.store import Store, StoreError
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import os
 import queue
 import sqlite3
+import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from local_runner import events
+
 Stream = Literal["stdout", "stderr"]
+STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
 T = TypeVar("T")
 
 SCHEMA_VERSION = 1
@@ -84,7 +87,12 @@ class JobRecord:
 
     def log_name(self, stream: Stream) -> str:
         """The name of the log file of a stream."""
-        return f"{self.job_id}.{stream}.log"
+        return log_name(self.job_id, stream)
+
+
+def log_name(job_id: str, stream: Stream) -> str:
+    """The name of the log file of a stream of a job."""
+    return f"{job_id}.{stream}.log"
 
 
 _COLUMNS = [field.name for field in dataclasses.fields(JobRecord)]
@@ -98,6 +106,11 @@ def _to_row(record: JobRecord) -> list[Any]:
     values = [getattr(record, name) for name in _COLUMNS]
     values[_COLUMNS.index("args")] = json.dumps(record.args)
     return values
+
+
+def _records(connection: sqlite3.Connection, query: str, *values: object) -> list[JobRecord]:
+    # Read within the store's work, so that what cannot be read is a StoreError as well.
+    return [_from_row(row) for row in connection.execute(query, values)]
 
 
 def _from_row(row: tuple[Any, ...]) -> JobRecord:
@@ -152,7 +165,11 @@ class Store:
         self._using = threading.Lock()
         self._since_checkpoint = 0
         self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._connection.close()
+            raise StoreError(f"{path}: the history of jobs has no thread: {error}") from error
 
     def _one(self, query: str) -> int:
         return int(self._connection.execute(query).fetchone()[0])
@@ -172,38 +189,30 @@ class Store:
 
     async def get(self, job_id: str) -> JobRecord | None:
         """Read a job, or None where there is none of that id."""
-        row = await self._do(
-            lambda connection: connection.execute(
-                f"{_SELECT} WHERE job_id = ?", [job_id]
-            ).fetchone()
-        )
-        return None if row is None else _from_row(row)
+        query = f"{_SELECT} WHERE job_id = ?"
+        found = await self._do(lambda connection: _records(connection, query, job_id))
+        return found[0] if found else None
 
     async def live(self) -> list[JobRecord]:
         """The jobs that have not ended, the oldest first."""
-        rows = await self._do(
-            lambda connection: connection.execute(
-                f"{_SELECT} WHERE ended_ms IS NULL ORDER BY seq"
-            ).fetchall()
+        return await self._do(
+            lambda connection: _records(
+                connection, f"{_SELECT} WHERE ended_ms IS NULL ORDER BY seq"
+            )
         )
-        return [_from_row(row) for row in rows]
 
-    async def oldest_ended(self, count: int) -> list[JobRecord]:
-        """At most `count` ended jobs, the oldest first."""
-        rows = await self._do(
-            lambda connection: connection.execute(
-                f"{_SELECT} WHERE ended_ms IS NOT NULL ORDER BY seq LIMIT ?", [count]
-            ).fetchall()
-        )
-        return [_from_row(row) for row in rows]
+    async def oldest_ended(self, count: int) -> dict[int, str]:
+        """The ids of at most `count` ended jobs by their `seq`, the oldest first."""
+        query = "SELECT seq, job_id FROM jobs WHERE ended_ms IS NOT NULL ORDER BY seq LIMIT ?"
+        return await self._do(lambda connection: dict(connection.execute(query, [count])))
 
-    async def delete(self, records: list[JobRecord]) -> None:
+    async def delete(self, seqs: Iterable[int]) -> None:
         """Forget jobs.
 
         Raises:
             StoreError: If they cannot be deleted.
         """
-        keys = [(record.seq,) for record in records]
+        keys = [(seq,) for seq in seqs]
         await self._do(
             lambda connection: connection.executemany("DELETE FROM jobs WHERE seq = ?", keys)
         )
@@ -212,7 +221,7 @@ class Store:
         """Write what waits and close the file."""
         self._closed = True
         self._work.put(None)
-        await asyncio.to_thread(self._thread.join)
+        self._thread.join()
         self._connection.close()
 
     async def _do(self, run: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
@@ -245,10 +254,17 @@ class Store:
             with self._using:
                 self._commit([work for work in group if work is not None])
                 if None in group:
-                    with contextlib.suppress(sqlite3.Error):  # it is tried again later
-                        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                    self._checkpoint()
             if self._closed and self._work.empty():
                 return
+
+    def _checkpoint(self) -> None:
+        """Move the journal into the file; what fails is tried again later."""
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        # Also a MemoryError, which would end the thread and leave everybody waiting.
+        except Exception as error:
+            events.log("error", message=f"the journal of the history stays long: {error!r}")
 
     def _commit(self, group: list[_Work]) -> None:
         if not group:
@@ -277,7 +293,7 @@ class Store:
                 self._connection.execute("BEGIN")
                 return [run(self._connection) for run in runs]
         except Exception as error:
-            raise StoreError(f"the history of jobs cannot be written: {error}") from error
+            raise StoreError(f"the history of jobs cannot be read or written: {error}") from error
 
 
 def _settle(done: asyncio.Future[Any], result: Any) -> None:
@@ -293,6 +309,9 @@ def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Made here: SQLite would make it readable for everybody. Its journal takes the mode over.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        if file.exists() and stat.S_IMODE(file.stat().st_mode) != FILE_MODE:
+            file.chmod(FILE_MODE)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     try:
         # Held until the process ends: two runners on one history would end each other's jobs.

@@ -337,7 +337,7 @@ async def messages_of_the_log(folder: Path) -> dict[str, Message]:
     """What is logged where an end cannot be recorded and an old job cannot be deleted."""
     sleeps = {"sleeps": "#!/bin/sh\nexec sleep 60\n"}
     config = configured(folder, {**HELLO, **sleeps}, maxJobs=1)
-    full = StoreError("the history of jobs cannot be written: the disk is full")
+    full = StoreError("the history of jobs cannot be read or written: the disk is full")
     save = Store.save
     fails_for: list[str] = []
 

@@ -80,7 +80,7 @@ def test_a_disk_that_is_really_full_fails_jobs_and_loses_none(small_disk: Path) 
         reason = f"the log could not be written: {os.strerror(errno.ENOSPC)}"
         assert reason in job["stderrPreview"]
         assert filled.status_code == 500
-        assert "the history of jobs cannot be written" in filled.json()["error"]["message"]
+        assert "the history of jobs cannot be read or written" in filled.json()["error"]["message"]
         assert runner.job(earlier["jobId"]) == earlier
         (small_disk / "logs" / f"{job['jobId']}.stdout.log").unlink()
         assert runner.run("hello")["stdoutPreview"] == "hello\n"

@@ -1,0 +1,58 @@
+"""The bound on the history: the oldest ended jobs and their logs go first."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from local_runner import events
+from local_runner.config import RunnerConfig
+from local_runner.store import STREAMS, Store, StoreError, log_name
+
+FORGOTTEN_AT_ONCE = 500
+"""The most jobs that are forgotten at once, when `maxJobs` was lowered."""
+
+
+class Retention:
+    """Keeps the history and the logs to `maxJobs` jobs; it belongs to one event loop."""
+
+    def __init__(self, store: Store, limits: RunnerConfig) -> None:
+        """Begin with what is in the history."""
+        self._store = store
+        self._logs_dir = Path(limits.logs_dir)
+        self._max_jobs = limits.max_jobs
+        self._kept = store.count
+        self._forgetting = asyncio.Lock()
+
+    def count_new(self) -> None:
+        """Count a job that was added to the history."""
+        self._kept += 1
+
+    async def trim(self) -> None:
+        """Forget the oldest ended jobs while there are too many."""
+        # One at a time: two that begin together would find the same jobs.
+        async with self._forgetting:
+            while (surplus := self._kept - self._max_jobs) > 0:
+                if not await self._forget(min(surplus, FORGOTTEN_AT_ONCE)):
+                    return
+
+    async def _forget(self, count: int) -> bool:
+        """Forget the oldest ended jobs; False when there is none, or it cannot be done."""
+        try:
+            oldest = await self._store.oldest_ended(count)
+            # The files go first: a crash in between leaves a job without a log, not a log for ever.
+            for job_id in oldest.values():
+                self._delete_logs(job_id)
+            await self._store.delete(oldest)
+        except StoreError as error:
+            events.log("error", message=f"old jobs cannot be deleted: {error}")
+            return False
+        self._kept -= len(oldest)
+        return bool(oldest)
+
+    def _delete_logs(self, job_id: str) -> None:
+        for stream in STREAMS:
+            try:
+                (self._logs_dir / log_name(job_id, stream)).unlink(missing_ok=True)
+            except OSError as error:
+                events.log("error", message=f"an old log stays: {error}")
