@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     chosen = [one for one in BENCHMARKS if options.only in (None, one.name)]
     try:
-        measured = [_measure(one, full=options.full) for one in chosen]
+        measured = _measure_all(chosen, full=options.full)
     except BenchmarkFailed as failure:
         print(f"benchmark failed: {failure}", file=sys.stderr)
         return 1
@@ -89,11 +89,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measure(benchmark: Benchmark, *, full: bool) -> Measured:
+def _measure_all(benchmarks: Iterable[Benchmark], *, full: bool) -> list[Measured]:
+    # Deleted at the very end: ext4 without a journal is slow to make files while many others were
+    # deleted less than a minute ago.
+    with tempfile.TemporaryDirectory(prefix="script-runner-bench-") as folder:
+        return [_measure(one, Settings(Path(folder, one.name), full)) for one in benchmarks]
+
+
+def _measure(benchmark: Benchmark, settings: Settings) -> Measured:
     print(f"{benchmark.title} ({benchmark.name})", flush=True)
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="script-runner-bench-") as folder:
-        result = benchmark.measure(Settings(Path(folder), full))
+    settings.folder.mkdir()
+    result = benchmark.measure(settings)
     for line in lines_of(result):
         print(line)
     print(f"  {time.monotonic() - begun:.0f} s\n", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from benchmarks.figures import (
     short,
 )
 from benchmarks.runner import LocalRunner
-from benchmarks.short_jobs import SCRIPT, rate_of
+from benchmarks.short_jobs import SCRIPT, LeanClient, rate_of
 from benchmarks.timing import interleaved_figures
 from local_runner.store import JobRecord, Store
 
@@ -57,9 +58,13 @@ def _measure(settings: Settings) -> Result:
 def _compare(runner: LocalRunner, fresh_folder: Path, rounds: int, max_jobs: int) -> _Rates:
     runner.start(maxJobs=max_jobs)
     try:
-        with LocalRunner(fresh_folder, SCRIPT) as fresh:
+        with (
+            LocalRunner(fresh_folder, SCRIPT) as fresh,
+            contextlib.closing(LeanClient(runner)) as old_client,
+            contextlib.closing(LeanClient(fresh)) as fresh_client,
+        ):
             rates = interleaved_figures(
-                {"history": lambda: rate_of(runner), "fresh": lambda: rate_of(fresh)},
+                {"history": lambda: rate_of(old_client), "fresh": lambda: rate_of(fresh_client)},
                 rounds,
                 warm_up=1,
             )

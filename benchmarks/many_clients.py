@@ -9,14 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import httpx
 import psutil
 
 from benchmarks import memory
 from benchmarks.figures import Benchmark, Result, Row, Settings, at_most, duration, short
 from benchmarks.log_files import MEGABYTE
-from benchmarks.runner import ANSWER_SECONDS, LocalRunner, post_run
-from benchmarks.short_jobs import SCRIPT
+from benchmarks.runner import LocalRunner
+from benchmarks.short_jobs import SCRIPT, LeanClient
 from benchmarks.timing import seconds_of
 
 CLIENTS = 32
@@ -39,10 +38,10 @@ def _measure(settings: Settings) -> Result:
     local = threading.local()
     with LocalRunner(settings.folder / "runner", SCRIPT, maxConcurrent=CLIENTS) as runner:
 
-        def run() -> object:
+        def run() -> None:
             if not hasattr(local, "client"):
-                local.client = httpx.Client(base_url=runner.url, timeout=ANSWER_SECONDS)
-            return post_run(local.client, "quick")
+                local.client = LeanClient(runner)
+            local.client.run()
 
         script = runner.script("quick")
         bare = _rate(JOBS, lambda: subprocess.run([script], capture_output=True, check=True))
@@ -87,7 +86,7 @@ def _cpu_seconds(pid: int) -> float:
 MANY_CLIENTS = Benchmark(
     "many-clients",
     "Many clients",
-    "`POST /run` of sync jobs, a two-line `sh` script, by a bare `httpx.Client` a thread, on the "
+    "`POST /run` of sync jobs, a two-line `sh` script, by a connection a thread, on the "
     "same cores as the runner and its scripts. Memory is the peak of the runner's process less "
     "what was resident after its first job.",
     _measure,

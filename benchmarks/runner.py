@@ -126,8 +126,16 @@ class LocalRunner:
         self.stop()
 
     def run(self, script_id: str, *args: str, mode: str = "sync") -> dict[str, Any]:
-        """Run a script; returns the job of a sync run, what an async run answers."""
-        return post_run(self.http, script_id, *args, mode=mode)
+        """Run a script; returns the job of a sync run, what an async run answers.
+
+        Raises:
+            BenchmarkFailed: If a sync run did not succeed.
+        """
+        body = {"scriptId": script_id, "args": args, "mode": mode}
+        job: dict[str, Any] = self.http.post("/run", json=body).raise_for_status().json()
+        if mode == "sync" and job["status"] != "succeeded":
+            raise BenchmarkFailed(f"script {script_id}: {job}")
+        return job
 
     def succeeded(self, script_id: str, *args: str) -> str:
         """Run a script that may take long, and wait for its end; returns the job id."""
@@ -141,18 +149,3 @@ class LocalRunner:
                 raise BenchmarkFailed(f"script {script_id}: {job}")
             time.sleep(POLL_SECONDS)
         raise BenchmarkFailed(f"script {script_id} has not ended in {JOB_SECONDS:g} s")
-
-
-def post_run(
-    client: httpx.Client, script_id: str, *args: str, mode: str = "sync"
-) -> dict[str, Any]:
-    """Run a script by a bare client.
-
-    Raises:
-        BenchmarkFailed: If a sync run did not succeed.
-    """
-    body = {"scriptId": script_id, "args": args, "mode": mode}
-    job: dict[str, Any] = client.post("/run", json=body).raise_for_status().json()
-    if mode == "sync" and job["status"] != "succeeded":
-        raise BenchmarkFailed(f"script {script_id}: {job}")
-    return job

@@ -268,7 +268,8 @@ class Runner:
             if self._stopping:
                 break
             await asyncio.sleep(RETRY_SECONDS)
-        # Only now: who waits for the end need not wait for what follows.
+        # Who waits for the end goes on first.
+        await asyncio.sleep(0)
         events.log_job_end(job.record)
         del self._live[job.record.job_id]
         await self._retention.trim()

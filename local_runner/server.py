@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import resource
 import signal
 import socket
@@ -141,6 +142,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept, and say so."""
         await super().startup(sockets)
+        # What is there now stays: it need not be looked through for garbage again and again.
+        gc.freeze()
         events.log("listening", **self._ready)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -163,6 +163,7 @@ class Store:
                 f"{path}: the history of jobs cannot be opened: {error}{hint}"
             ) from error
         self._using = threading.Lock()
+        self._is_durable: bool | None = None
         self._since_checkpoint = 0
         self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
         try:
@@ -288,7 +289,9 @@ class Store:
     ) -> list[Any]:
         """Do some work in one transaction; whatever fails is a StoreError."""
         try:
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            if durable is not self._is_durable:
+                self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._is_durable = durable
             with self._connection:
                 self._connection.execute("BEGIN")
                 return [run(self._connection) for run in runs]

@@ -1,0 +1,116 @@
+"""A history that is damaged, or was open to others: said, got round, closed."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_runner import store
+from local_runner.store import JobRecord, Store
+from tests.runner_process import RunnerProcess
+
+SCRIPTS = {"hello": "#!/bin/sh\necho hello\n"}
+
+
+def damage(folder: Path, change: str) -> None:
+    """Change the history of a runner that is stopped."""
+    with contextlib.closing(sqlite3.connect(folder / "jobs.sqlite3")) as history, history:
+        assert history.execute(change).rowcount == 1
+
+
+def test_a_job_that_cannot_be_read_keeps_no_other_from_running(tmp_path: Path) -> None:
+    with RunnerProcess(tmp_path, SCRIPTS, runner={"maxConcurrent": 1, "maxJobs": 3}) as runner:
+        damaged = runner.run("hello")["jobId"]
+        runner.stop()
+        damage(tmp_path, "UPDATE jobs SET args = 'no JSON'")
+        runner.start()
+
+        answer = runner.http.get(f"/jobs/{damaged}")
+        jobs = [runner.run("hello") for _ in range(4)]
+        gone = runner.http.get(f"/jobs/{damaged}")
+
+    assert answer.status_code == 500
+    assert answer.json()["error"]["message"].startswith(
+        "the history of jobs cannot be read or written: "
+    )
+    assert [job["status"] for job in jobs] == ["succeeded"] * 4
+    # As the oldest it is forgotten like any other.
+    assert gone.status_code == 404
+
+
+def test_a_job_to_go_on_with_that_cannot_be_read_ends_the_start_in_one_line(
+    tmp_path: Path,
+) -> None:
+    with RunnerProcess(tmp_path, SCRIPTS) as runner:
+        runner.run("hello")
+        runner.stop()
+    damage(tmp_path, "UPDATE jobs SET args = 'no JSON', status = 'queued', ended_ms = NULL")
+
+    ended = subprocess.run(runner.command, capture_output=True, text=True, timeout=30, check=False)
+
+    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False)
+    assert "the history of jobs cannot be read or written: " in ended.stderr.splitlines()[-1]
+
+
+def test_a_history_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    with RunnerProcess(tmp_path, SCRIPTS) as runner:
+        runner.run("hello")
+        runner.stop()
+        (tmp_path / "jobs.sqlite3").chmod(0o644)
+        (tmp_path / "jobs.sqlite3-wal").touch(0o644)
+        (tmp_path / "jobs.sqlite3-wal").chmod(0o644)
+
+        runner.start()
+        runner.run("hello")
+
+        files = list(tmp_path.glob("jobs.sqlite3*"))
+        assert {path.name for path in files} == {"jobs.sqlite3", "jobs.sqlite3-wal"}
+        assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+
+class NoCheckpoint:
+    """A connection that has no memory for a checkpoint."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        if "wal_checkpoint" in statement:
+            raise MemoryError
+        return self._connection.execute(statement, *values)
+
+    def __enter__(self) -> None:
+        self._connection.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._connection.__exit__(*error)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+async def test_a_checkpoint_that_fails_keeps_nobody_waiting_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(store, "CHECKPOINT_EVERY", 1)
+    caplog.set_level("INFO", "local_runner")
+    history = Store(tmp_path / "jobs.sqlite3")
+    monkeypatch.setattr(history, "_connection", NoCheckpoint(history._connection))
+    records = [
+        JobRecord(seq, f"job_{seq}", "hello", [], "sync", "succeeded", 1, ended_ms=1)
+        for seq in (1, 2, 3)
+    ]
+
+    for record in records:
+        await history.save(record, durable=True)
+
+    assert await history.get("job_3") == records[2]
+    await history.close()
+    told = [vars(record)["fields"]["message"] for record in caplog.records]
+    assert "the journal of the history stays long: MemoryError()" in told
