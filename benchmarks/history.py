@@ -23,7 +23,8 @@ from benchmarks.figures import (
 from benchmarks.runner import LocalRunner
 from benchmarks.short_jobs import SCRIPT, LeanClient, rate_of
 from benchmarks.timing import interleaved_figures
-from local_runner.store import JobRecord, Store
+from local_runner.records import JobRecord
+from local_runner.store import Store
 
 LENGTHS = (10, 1_000, 10_000, 100_000)
 MANY_JOBS = 10**9

@@ -22,10 +22,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from local_runner import events
 from local_runner.config import Config
 from local_runner.guard import BodyTooLarge, Guard, refuse_large_body
+from local_runner.records import STREAMS, JobRecord
 from local_runner.resources import OutOfResources, is_shortage
 from local_runner.rules import Refused
 from local_runner.runner import Runner, Unavailable
-from local_runner.store import STREAMS, JobRecord, StoreError
+from local_runner.store import StoreError
 from local_runner.wire import (
     JsonResponse,
     accepted_answer,

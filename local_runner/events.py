@@ -6,10 +6,9 @@ import datetime
 import json
 import logging
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from local_runner.store import JobRecord
+from local_runner.records import JobRecord
 
 LogFormat = Literal["text", "json"]
 

@@ -12,8 +12,9 @@ from local_runner import events
 from local_runner.config import RunnerConfig, ScriptConfig
 from local_runner.logs import LogWriter, read_tail
 from local_runner.process import CannotStart, ScriptProcess
+from local_runner.records import STREAMS, JobRecord
 from local_runner.resources import OutOfResources, is_shortage
-from local_runner.store import STREAMS, JobRecord, StoreError
+from local_runner.store import StoreError
 
 NO_EXIT_CODE = -1
 """What the wire has as the code of a job that ended without an exit code."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from local_runner import events
 from local_runner.config import RunnerConfig
-from local_runner.store import STREAMS, Store, StoreError, log_name
+from local_runner.records import STREAMS, log_name
+from local_runner.store import Store, StoreError
 
 FORGOTTEN_AT_ONCE = 500
 """The most jobs that are forgotten at once, when `maxJobs` was lowered."""

@@ -12,10 +12,11 @@ from local_runner.config import Config, Mode, ScriptConfig
 from local_runner.live import NO_EXIT_CODE, LiveJob, mark_ended, mark_interrupted, now_ms
 from local_runner.logs import Page, read_page
 from local_runner.process import end_processes_of
+from local_runner.records import JobRecord, Stream
 from local_runner.resources import OutOfResources
 from local_runner.retention import Retention
 from local_runner.rules import Refused, Rules
-from local_runner.store import JobRecord, Store, StoreError, Stream
+from local_runner.store import Store, StoreError
 
 RETRY_SECONDS = 1.0
 """How long to wait before trying again what the system could not do: a full disk, no open files."""

@@ -12,21 +12,17 @@ import stat
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from local_runner import events
+from local_runner.records import JobRecord
 
-Stream = Literal["stdout", "stderr"]
-STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
 T = TypeVar("T")
 
 SCHEMA_VERSION = 1
 FILE_MODE = 0o600
 CHECKPOINT_EVERY = 1000
 """After so many calls the journal is moved into the file."""
-
-LIVE_STATUSES = ("queued", "running")
-"""The statuses of a job that has not ended; every other one is terminal."""
 
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -56,43 +52,6 @@ CREATE INDEX live_jobs ON jobs (seq) WHERE ended_ms IS NULL;
 
 class StoreError(Exception):
     """The history cannot be opened or written; the message says why."""
-
-
-@dataclasses.dataclass
-class JobRecord:
-    """A job as the history keeps it. Times are milliseconds since the epoch, sizes bytes."""
-
-    seq: int
-    job_id: str
-    script_id: str
-    args: list[str]
-    mode: str
-    status: str
-    created_ms: int
-    code: int | None = None
-    started_ms: int | None = None
-    ended_ms: int | None = None
-    duration_ms: int | None = None
-    stdout_size: int = 0
-    stderr_size: int = 0
-    stdout_truncated: bool = False
-    stderr_truncated: bool = False
-    stdout_preview: str = ""
-    stderr_preview: str = ""
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the status is terminal."""
-        return self.status not in LIVE_STATUSES
-
-    def log_name(self, stream: Stream) -> str:
-        """The name of the log file of a stream."""
-        return log_name(self.job_id, stream)
-
-
-def log_name(job_id: str, stream: Stream) -> str:
-    """The name of the log file of a stream of a job."""
-    return f"{job_id}.{stream}.log"
 
 
 _COLUMNS = [field.name for field in dataclasses.fields(JobRecord)]

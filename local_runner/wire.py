@@ -11,7 +11,7 @@ from starlette.responses import Response
 from generated_client.models import AcceptedJob, Error, ErrorDetail, Job, LogPage
 from local_runner.live import LiveJob
 from local_runner.logs import Page
-from local_runner.store import JobRecord
+from local_runner.records import JobRecord
 
 
 class WireModel(Protocol):

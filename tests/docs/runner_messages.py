@@ -21,8 +21,9 @@ from local_runner.api import application
 from local_runner.config import Config, load
 from local_runner.guard import MAX_BODY_BYTES
 from local_runner.logs import LogWriter
+from local_runner.records import JobRecord
 from local_runner.runner import Runner
-from local_runner.store import JobRecord, Store, StoreError
+from local_runner.store import Store, StoreError
 from tests.docs.client_messages import ask
 from tests.docs.messages import CREDENTIAL, Message, said_by
 from tests.docs.runner_helpers import logged, write

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from local_runner import store
-from local_runner.store import JobRecord, Store
+from local_runner.records import JobRecord
+from local_runner.store import Store
 from tests.runner_process import RunnerProcess
 
 SCRIPTS = {"hello": "#!/bin/sh\necho hello\n"}

@@ -17,8 +17,9 @@ import pytest
 
 from local_runner.config import load
 from local_runner.logs import LogWriter
+from local_runner.records import JobRecord
 from local_runner.runner import Runner
-from local_runner.store import JobRecord, Store
+from local_runner.store import Store
 from tests.local_runner.system_limits import limited, needs_prlimit
 from tests.runner_process import RunnerProcess, processes_of
 from tests.waiting import wait_until
