@@ -267,7 +267,7 @@ async def messages_of_jobs(folder: Path) -> dict[str, Message]:
         with mock.patch.object(LogWriter, "write", side_effect=broken(errno.ENOSPC)):
             text = await said_by_the_job(client, run("hello"))
         messages["a full disk"] = Message(text, ("the log",), ends_with_a_reason=True)
-        unforeseen = mock.patch("local_runner.runner.ScriptProcess", side_effect=RuntimeError("x"))
+        unforeseen = mock.patch("local_runner.live.ScriptProcess", side_effect=RuntimeError("x"))
         with logged() as lines, unforeseen:
             text = await said_by_the_job(client, run("hello"))
         messages["a job that fails"] = Message(text, ("the job",), ends_with_a_reason=True)
@@ -350,7 +350,7 @@ async def messages_of_the_log(folder: Path) -> dict[str, Message]:
 
     with (
         logged() as lines,
-        mock.patch("local_runner.runner.SAVE_RETRY_SECONDS", 0),
+        mock.patch("local_runner.runner.RETRY_SECONDS", 0),
         mock.patch.object(Store, "save", save_but_once),
         mock.patch.object(Store, "delete", side_effect=full),
         mock.patch.object(Path, "unlink", side_effect=broken(errno.EACCES)),

@@ -19,12 +19,14 @@ from tests.docs.markdown import ROOT, section_of
 from tests.docs.message_sites import Line, Site, lines_run, modules_of, sites_of
 from tests.docs.messages import Message, problems_of
 from tests.docs.runner_messages import runner_messages
+from tests.docs.shortage_messages import shortage_messages
 
 MODULES = modules_of("script_runner", "local_runner")
 
 NOT_PROVOKED = {
     "ScriptProcess._signal": "comes of a script that has become another user's",
-    "_LoopErrors.__call__": "comes of a server without open files: see test_faults.py",
+    "_LoopErrors.__call__": "comes of a server without open files: see test_open_files.py",
+    "Store._checkpoint": "comes of a system without memory: see test_broken_history.py",
     "end_processes_of": "comes of processes that even SIGKILL does not end",
 }
 """Functions with a message that no case provokes, and why none does."""
@@ -56,6 +58,7 @@ def provoked(tmp_path_factory: pytest.TempPathFactory) -> Provoked:
             **client_messages(),
             **command_line_messages(tmp_path_factory.mktemp("command-line")),
             **runner_messages(tmp_path_factory.mktemp("runner")),
+            **shortage_messages(tmp_path_factory.mktemp("shortage")),
         }
     return Provoked(messages, lines)
 
