@@ -36,6 +36,9 @@ SCRIPTS = {
     "hello": "#!/bin/sh\necho hello\n",
     "appends": '#!/bin/sh\nprintf "%s\\n" "$2" >> "$1"\n',
     "waits": '#!/bin/sh\necho ready\nwhile [ ! -e "$1" ]; do sleep 0.02; done\necho seen\n',
+    "stubborn-child": (
+        "#!/bin/sh\n(trap '' TERM; sleep 300) >/dev/null 2>&1 &\necho ready\nsleep 300\n"
+    ),
     "prints-much": "#!/bin/sh\nhead -c 8000000 /dev/zero | tr '\\0' x\nsleep 300\n",
 }
 
@@ -244,6 +247,39 @@ async def test_a_script_that_may_not_be_ended_is_said_in_the_log(
 
     said = [record.fields["message"] for record in caplog.records if record.msg == "warning"]  # type: ignore[attr-defined]
     assert said
+    assert said[0].endswith("belongs to another user and cannot be ended from here")
+
+
+async def test_what_is_left_of_a_group_and_may_not_be_ended_is_said_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse_to_look(group: int, number: int) -> None:
+        # What the system says once only processes of another user are left.
+        if number == 0:
+            raise PermissionError
+        killpg(group, number)
+
+    killpg = os.killpg
+    RunnerProcess(tmp_path, SCRIPTS)
+    store = Store(load(tmp_path / "config.json").database)
+    runner = Runner(load(tmp_path / "config.json"), store)
+    caplog.set_level("INFO")
+    monkeypatch.setattr("local_runner.process.os.killpg", refuse_to_look)
+    async with asyncio.timeout(20):
+        await runner.recover()
+        job = await runner.run("stubborn-child", [], "async")
+        while not job.snapshot().stdout_size:
+            await asyncio.sleep(0.01)
+        await runner.cancel(job.record.job_id)
+        await runner.ended(job)
+        await runner.stop()
+        await store.close()
+
+    left = processes_of(job.record.job_id)
+    for child in left:
+        child.kill()
+    said = [record.fields["message"] for record in caplog.records if record.msg == "warning"]  # type: ignore[attr-defined]
+    assert (len(left) > 0, len(said)) == (True, 1)
     assert said[0].endswith("belongs to another user and cannot be ended from here")
 
 
