@@ -37,7 +37,7 @@ SCRIPTS = {
     "appends": '#!/bin/sh\nprintf "%s\\n" "$2" >> "$1"\n',
     "waits": '#!/bin/sh\necho ready\nwhile [ ! -e "$1" ]; do sleep 0.02; done\necho seen\n',
     "stubborn-child": (
-        "#!/bin/sh\n(trap '' TERM; sleep 300) >/dev/null 2>&1 &\necho ready\nsleep 300\n"
+        "#!/bin/sh\n(trap '' TERM; echo ready; exec sleep 300 >/dev/null 2>&1) &\nsleep 300\n"
     ),
     "prints-much": "#!/bin/sh\nhead -c 8000000 /dev/zero | tr '\\0' x\nsleep 300\n",
 }
