@@ -24,7 +24,7 @@ MODULES = modules_of("script_runner", "local_runner")
 
 NOT_PROVOKED = {
     "ScriptProcess._signal": "comes of a script that has become another user's",
-    "_LoopErrors.__call__": "comes of a server without open files: see test_faults.py",
+    "_LoopErrors.__call__": "comes of a server without open files: see test_open_files.py",
     "end_processes_of": "comes of processes that even SIGKILL does not end",
 }
 """Functions with a message that no case provokes, and why none does."""

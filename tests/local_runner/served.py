@@ -91,7 +91,6 @@ async def serving(folder: Path, scripts: Mapping[str, str]) -> AsyncIterator[Ser
     listener = server.listen(config.server)
     store = Store(config.database)
     runner = Runner(config, store)
-    await runner.recover()
     uvicorn = server._Server(config, runner, None, listener)
     serve = asyncio.create_task(uvicorn.serve(sockets=[listener]))
     connections: set[object] = uvicorn.server_state.connections  # type: ignore[assignment]

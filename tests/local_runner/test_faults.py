@@ -1,4 +1,4 @@
-"""Disks that are full, folders that are gone, no open files left: said, survived, got over."""
+"""Disks that are full, folders that are gone: said, survived, got over."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import errno
 import os
 import shutil
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
@@ -21,6 +19,7 @@ from local_runner.config import load
 from local_runner.logs import LogWriter
 from local_runner.runner import Runner
 from local_runner.store import JobRecord, Store
+from tests.local_runner.limits import assert_works, limited, needs_prlimit
 from tests.runner_process import RunnerProcess, processes_of
 from tests.waiting import wait_until
 
@@ -31,11 +30,6 @@ SCRIPTS = {
     "prints-much": "#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' x\nsleep 300\n",
 }
 
-needs_prlimit = pytest.mark.skipif(
-    not hasattr(psutil.Process, "rlimit"),
-    reason="only Linux lets a test change the limits of a process that runs",
-)
-
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Iterator[RunnerProcess]:
@@ -44,28 +38,9 @@ def runner(tmp_path: Path) -> Iterator[RunnerProcess]:
         yield started
 
 
-@contextmanager
-def limited(runner: RunnerProcess, resource: str, limit: int) -> Iterator[None]:
-    """Lower a limit of the runner's process, for a while."""
-    process, number = psutil.Process(runner.pid), getattr(psutil, resource)
-    before = process.rlimit(number)
-    process.rlimit(number, (limit, before[1]))
-    try:
-        yield
-    finally:
-        process.rlimit(number, before)
-
-
 def full_disk(runner: RunnerProcess, most_bytes: int = 0) -> AbstractContextManager[None]:
     """No file of the runner can grow beyond a size, which a full disk comes to."""
     return limited(runner, "RLIMIT_FSIZE", most_bytes)
-
-
-def assert_works(runner: RunnerProcess) -> None:
-    """Run a job from its start to its log."""
-    job = runner.run("hello")
-    assert (job["status"], job["code"], job["stdoutPreview"]) == ("succeeded", 0, "hello\n")
-    assert runner.log(job["jobId"]) == "hello\n"
 
 
 @pytest.mark.parametrize("replace", [Path.touch, lambda path: path.symlink_to(path)])
@@ -176,68 +151,6 @@ def test_a_cancel_that_is_not_recorded_is_answered(runner: RunnerProcess, tmp_pa
     status = runner.ended(queued)["status"]
     assert (answer.status_code, status) in [(200, "canceled"), (500, "succeeded")]
     assert (tmp_path / "ran").exists() == (status == "succeeded")
-
-
-def open_files_of(runner: RunnerProcess) -> int:
-    """How many files the runner has open once it is warm."""
-    runner.run("hello", "warm")
-    return psutil.Process(runner.pid).num_fds()
-
-
-@needs_prlimit
-def test_without_open_files_it_says_so_and_works_again_with_them(
-    runner: RunnerProcess, tmp_path: Path
-) -> None:
-    earlier = runner.run("hello")["jobId"]
-
-    with limited(runner, "RLIMIT_NOFILE", open_files_of(runner)):
-        job = runner.run("touches", str(tmp_path / "ran"))
-        logs = runner.http.get(f"/jobs/{earlier}/logs")
-        status = runner.job(earlier)["status"]
-
-    assert (job["status"], job["code"], status) == ("failed", -1, "succeeded")
-    assert os.strerror(errno.EMFILE) in job["stderrPreview"]
-    assert not (tmp_path / "ran").exists()
-    message = f"the runner is out of resources ({os.strerror(errno.EMFILE)}): try again"
-    assert logs.status_code == 503
-    assert logs.json()["error"] == {"code": "UNAVAILABLE", "message": message}
-    assert_works(runner)
-
-
-@needs_prlimit
-def test_a_job_ran_exactly_if_it_succeeded(runner: RunnerProcess, tmp_path: Path) -> None:
-    open_files = open_files_of(runner)
-    statuses = []
-    for spare in range(14):
-        ran = tmp_path / f"ran-{spare}"
-        with limited(runner, "RLIMIT_NOFILE", open_files + spare):
-            job = runner.run("touches", str(ran))
-        statuses.append(job["status"])
-        assert ran.exists() == (job["status"] == "succeeded")
-        assert psutil.Process(runner.pid).children() == []
-
-    assert (statuses[0], statuses[-1]) == ("failed", "succeeded")
-    wait_until(lambda: psutil.Process(runner.pid).num_fds() == open_files)
-
-
-@needs_prlimit
-def test_a_connection_that_cannot_be_accepted_is_later_and_does_not_flood_the_log(
-    runner: RunnerProcess,
-) -> None:
-    open_files = open_files_of(runner)
-    logged = len(runner.events)
-    port = httpx.URL(runner.url).port or 80
-    with limited(runner, "RLIMIT_NOFILE", open_files):
-        caller = socket.create_connection(("127.0.0.1", port), timeout=20)
-        # Once the second is answered the runner has tried to accept the caller.
-        for _ in range(2):
-            assert runner.http.get("/healthz").is_success
-        logged = len(runner.events) - logged
-
-    with caller:
-        caller.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert caller.recv(1024).startswith(b"HTTP/1.1 200 ")
-    assert logged < 100
 
 
 async def run_twice(folder: Path, script_id: str) -> list[JobRecord]:
