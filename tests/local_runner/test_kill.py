@@ -23,7 +23,7 @@ from local_runner import process
 from local_runner.config import load
 from local_runner.runner import Runner
 from local_runner.store import Store
-from scripts.torture import torture
+from scripts.torture import _Torture, torture
 from tests.runner_process import RunnerProcess, processes_of
 from tests.waiting import wait_until
 
@@ -47,8 +47,25 @@ def test_whatever_the_moment_of_kill_9_nothing_accepted_is_lost_and_nothing_runs
 
     assert figures.problems == []
     assert figures.kills == KILLS
+    assert figures.kills_of_a_start > 0
     assert figures.succeeded > 0
     assert figures.left_running > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "unable to open database file"), (b"", "no such table: jobs")],
+)
+def test_a_history_that_is_gone_does_not_pass_for_a_whole_one(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    work = _Torture(tmp_path, seed=1)
+    if content is not None:
+        (tmp_path / "jobs.sqlite3").write_bytes(content)
+
+    assert work._jobs_in_history(tmp_path, "failed") == set()
+
+    assert work.figures.problems == [f"integrity_check: the history cannot be read: {said}"]
 
 
 @pytest.fixture
