@@ -19,12 +19,15 @@ from local_runner.config import load
 from local_runner.runner import Runner
 from local_runner.store import Store
 from scripts.torture import _Torture, torture
+from tests.local_runner.history import (
+    MOST_BYTES_OF_A_QUEUED_JOB,
+    QUEUED,
+    statuses_in_history,
+)
 from tests.runner_process import RunnerProcess, processes_of
 from tests.waiting import wait_until
 
 KILLS = int(os.environ.get("TORTURE_KILLS", "5"))
-QUEUED = 10_000
-MOST_BYTES_OF_A_QUEUED_JOB = 20_000
 LONG_SECONDS = 60.0
 
 SCRIPTS = {
@@ -186,6 +189,10 @@ async def test_ten_thousand_queued_jobs_are_light_and_run_in_their_order_after_k
             "canceled", "failed", *["succeeded"] * 200, "running", "queued", "queued"
         ]  # fmt: skip
         assert runner.stop() == 0
+
+    assert statuses_in_history(tmp_path) == {
+        "canceled": 2, "failed": 1, "succeeded": 200, "queued": QUEUED + 1 - 203
+    }  # fmt: skip
 
 
 def test_a_history_that_is_deleted_while_the_runner_runs_does_not_stop_it(tmp_path: Path) -> None:
