@@ -10,7 +10,7 @@ BENCH_READY := .venv-bench/ready
 NODE_READY := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup generate check-generated lint format typecheck mock serve demo flow test check package bench fuzz audit \
+.PHONY: help setup generate check-generated lint format typecheck mock serve demo flow test check package bench fuzz audit bill \
   torture constraints clean
 
 help: ## list the commands
@@ -85,8 +85,11 @@ bench: $(BENCH_READY) ## measure, and write docs/benchmarks.md (FULL=1 for all s
 fuzz: setup ## fuzz the blocks and the local runner (SECONDS=600 each)
 	@$(PY) -m scripts.fuzz --seconds $(or $(SECONDS),600)
 
-audit: setup ## check the installed dependencies
-	@$(PY) -m scripts.audit
+audit: setup ## check the installed dependencies, those of the measurements too where they are there
+	@$(if $(wildcard $(BENCH_READY)),$(dir $(BENCH_READY)),$(VENV)/)bin/python -m scripts.audit
+
+bill: $(BENCH_READY) ## write docs/dependencies.md from what is installed
+	@.venv-bench/bin/python -m scripts.audit --write
 
 torture: setup ## kill the local runner under load, again and again (KILLS=50)
 	@$(PY) -m scripts.torture --kills $(or $(KILLS),50)

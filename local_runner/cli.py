@@ -65,7 +65,7 @@ def main() -> None:
     help="How to write the log on stderr: for people, or one JSON object a line.",
 )
 def start(path: Path, host: str | None, port: int | None, log_format: LogFormat) -> None:
-    """Serve the scripts of a configuration until Ctrl-C or SIGTERM."""
+    """Serve the scripts of a configuration until Ctrl-C, SIGTERM or SIGHUP."""
     config = _load(path, host, port)
     token = _token()
     # Taken out, so that no script finds it in its environment.

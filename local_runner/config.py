@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import re
+import stat
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -158,7 +159,13 @@ class ScriptConfig(_Strict):
     @property
     def problem(self) -> str | None:
         """Why the file cannot be executed now, or None."""
-        if not Path(self.path).is_file():
+        try:
+            mode = Path(self.path).stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return "no such file"
+        except OSError as error:
+            return f"cannot be looked at: {error.strerror}"
+        if not stat.S_ISREG(mode):
             return "no such file"
         return None if os.access(self.path, os.X_OK) else "not executable, run chmod +x on it"
 

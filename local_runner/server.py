@@ -17,7 +17,6 @@ from local_runner import events
 from local_runner.api import application
 from local_runner.config import Config, ServerConfig
 from local_runner.protocol import MAX_HEAD_BYTES, BoundedProtocol
-from local_runner.resources import OUT_OF_RESOURCES
 from local_runner.runner import Runner
 from local_runner.store import Store, StoreError
 
@@ -29,6 +28,9 @@ KEEP_ALIVE_SECONDS = 30
 
 GRACEFUL_SECONDS = 5
 """How long answers may take to leave when the runner stops."""
+
+COMPLAINT_SECONDS = 1.0
+"""How long the same complaint of the event loop is not logged again; it may come 2,000 times."""
 
 
 class ServerError(Exception):
@@ -68,7 +70,7 @@ def url_of(listener: socket.socket) -> str:
 
 
 def serve(config: Config, listener: socket.socket, token: str | None) -> None:
-    """Run until SIGTERM or SIGINT; scripts that run then are ended, queued jobs stay queued.
+    """Run until SIGTERM, SIGINT or SIGHUP; then scripts are ended, queued jobs stay queued.
 
     Args:
         config: What to serve, and to whom.
@@ -86,11 +88,10 @@ def serve(config: Config, listener: socket.socket, token: str | None) -> None:
 
 
 async def _serve(config: Config, listener: socket.socket, token: str | None) -> None:
-    asyncio.get_running_loop().set_exception_handler(_LoopErrors())
+    asyncio.get_running_loop().set_exception_handler(_LoopErrors(listener))
     store = Store(config.database)
     try:
         runner = Runner(config, store)
-        await runner.recover()
         await _Server(config, runner, token, listener).serve(sockets=[listener])
     finally:
         await store.close()
@@ -128,19 +129,30 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Stop on a signal; uvicorn's own way would end the process by it, not with 0."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop, number)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # nohup has it ignored, so that the runner outlives its terminal.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, self._stop, number)
         yield
 
     def _stop(self, number: signal.Signals) -> None:
-        events.log("stopping", signal=number.name)
+        if self.started:
+            events.log("stopping", signal=number.name)
+        else:
+            events.log("stopping", signal=number.name, message="when the recovery is complete")
+            # Now: the recovery would end by starting queued jobs.
+            self._early_stop = asyncio.ensure_future(self._runner.stop())
         if self.should_exit:
             # The second time somebody is in a hurry.
             self._runner.kill()
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept, and say so."""
+        """Take up the history, begin to accept, and say so; after a signal stop instead."""
+        await self._runner.recover()
+        if self.should_exit:
+            await self._runner.stop()
+            return
         await super().startup(sockets)
         # What is there now stays: it need not be looked through for garbage again and again.
         gc.freeze()
@@ -157,18 +169,26 @@ class _Server(uvicorn.Server):
 
 
 class _LoopErrors:
-    """Handles complaints of the event loop; without open files it has 2,000 of them a second."""
+    """Logs complaints of the event loop, each kind at most once in `COMPLAINT_SECONDS`."""
 
-    def __init__(self) -> None:
-        self._quiet_until = 0.0
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._quiet_until: dict[tuple[str, type[Any]], float] = {}
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        cause = context.get("exception")
-        if not isinstance(cause, OSError) or cause.errno not in OUT_OF_RESOURCES:
-            loop.default_exception_handler(context)
-        elif loop.time() >= self._quiet_until:
-            self._quiet_until = loop.time() + 1.0
+        message, cause = str(context.get("message")), context.get("exception")
+        if "_start_serving" in message and self._listener.fileno() < 0:
+            # asyncio comes back for the callers that it could not accept; that is over.
+            return
+        # Without the arguments of a callback, so that there are few kinds.
+        kind = (message.partition("(")[0], type(cause))
+        if loop.time() < self._quiet_until.get(kind, 0.0):
+            return
+        self._quiet_until[kind] = loop.time() + COMPLAINT_SECONDS
+        if isinstance(cause, OSError) and message.startswith("socket.accept()"):
             events.log("error", message=f"callers have to wait: {cause.strerror}")
+        else:
+            loop.default_exception_handler(context)
 
 
 def _allow_many_files() -> None:

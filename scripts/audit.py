@@ -1,6 +1,6 @@
 """Check what is installed: against pyproject.toml, constraints.txt and known vulnerabilities.
 
-`python -m scripts.audit --write` writes `docs/dependencies.md` from what is installed.
+With `--write` it writes `docs/dependencies.md` from what is installed, which is `make bill`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BILL = ROOT / "docs" / "dependencies.md"
 PROJECT = "this project"
 NOTHING = "none"
+BENCH = "bench"
 SERVICES = ("pypi", "osv")
 """Where pip-audit asks, in this order."""
 
@@ -41,15 +42,16 @@ BILL_ENVIRONMENT = {
 _HEAD = """\
 # What is installed
 
-Written by `python -m scripts.audit --write` from the metadata of what is installed, for Python 3.11
-on Linux. `make audit` checks what is installed here. A block needs the first table and no more.
+Written by `make bill` from the metadata of what is installed, for Python 3.11 on Linux.
+`make audit` checks what is installed here. A block needs the first table and no more.
 """
 _TITLES = {
     NOTHING: "Without an extra: the blocks and the SDK",
     "runner": "`[runner]` adds: the local runner",
     "dev": "`[dev]` adds: the development",
+    BENCH: "`[bench]` adds: the measurements",
 }
-"""The extras that `make setup` installs; `bench` has an environment of its own."""
+"""The extras. `make setup` installs all but `bench`, which has an environment of its own."""
 
 
 @dataclasses.dataclass
@@ -130,6 +132,13 @@ def _needs(name: str, extras: Iterable[str], environment: Mapping[str, str]) -> 
     ]
 
 
+def is_installed(requirements: Iterable[str]) -> bool:
+    """Whether all direct requirements are there, in whatever version."""
+    return all(
+        _installed(canonicalize_name(Requirement(text).name)).version for text in requirements
+    )
+
+
 def bill() -> dict[str, dict[str, Package]]:
     """What each extra adds to what is installed without it."""
     without: set[str] = set()
@@ -137,8 +146,7 @@ def bill() -> dict[str, dict[str, Package]]:
     for extra, requirements in requirements_of_project().items():
         packages = resolve(requirements, BILL_ENVIRONMENT)
         added[extra] = {name: found for name, found in packages.items() if name not in without}
-        if extra in (NOTHING, "runner"):
-            without |= packages.keys()
+        without |= packages.keys()
     return added
 
 
@@ -240,8 +248,11 @@ def _read_report(report: str) -> tuple[list[str], list[str]]:
 
 def audit() -> int:
     """Check and print; returns the exit code."""
-    everything = [text for texts in requirements_of_project().values() for text in texts]
-    packages = resolve(everything)
+    wanted = requirements_of_project()
+    has_bench = is_installed(wanted[BENCH])
+    if not has_bench:
+        del wanted[BENCH]
+    packages = resolve([text for texts in wanted.values() for text in texts])
     pins = read_pins()
     problems = problems_of(packages, pins)
     versions = {name: found.version for name, found in packages.items() if found.version}
@@ -251,6 +262,8 @@ def audit() -> int:
         print(f"\nNot pinned in constraints.txt: {', '.join(unpinned)}")
     findings, why_not = known_vulnerabilities(versions)
     print(f"\n{len(versions)} packages are installed for this project.")
+    if not has_bench:
+        print("What `make bench` needs is not installed and was not checked.")
     for line in [*problems, *findings]:
         print(f"  {line}")
     if not problems:
@@ -270,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return audit()
     text = bill_as_markdown()
     if "| not installed |" in text:
-        print("Not everything is installed: run `make setup`", file=sys.stderr)
+        print("Not everything is installed: run `make bill`", file=sys.stderr)
         return 1
     BILL.write_text(text, encoding="utf-8")
     return 0

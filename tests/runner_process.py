@@ -95,7 +95,18 @@ class RunnerProcess:
 
     def start(self) -> RunnerProcess:
         """Start the process and wait until it listens."""
+        self.launch()
+        self._listening.wait(READY_SECONDS)
+        if not self.url:
+            self.stop(signal.SIGKILL)
+            raise AssertionError(f"the runner did not start: {self.events}")
+        self.http.base_url = httpx.URL(self.url)
+        return self
+
+    def launch(self) -> None:
+        """Start the process without waiting for anything; `stop` and `wait` end it too."""
         self.url = ""
+        self.http = httpx.Client(timeout=CALL_SECONDS, trust_env=False)
         self._process = subprocess.Popen(
             self.command,
             stdin=subprocess.DEVNULL,
@@ -103,17 +114,11 @@ class RunnerProcess:
             text=True,
             env={**os.environ, **self._environment},
         )
-        listening = threading.Event()
-        self._reader = threading.Thread(target=self._read_log, args=(listening,), daemon=True)
+        self._listening = threading.Event()
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
-        listening.wait(READY_SECONDS)
-        if not self.url:
-            self.stop(signal.SIGKILL)
-            raise AssertionError(f"the runner did not start: {self.events}")
-        self.http = httpx.Client(base_url=self.url, timeout=CALL_SECONDS, trust_env=False)
-        return self
 
-    def _read_log(self, listening: threading.Event) -> None:
+    def _read_log(self) -> None:
         assert self._process is not None
         assert self._process.stderr is not None
         for line in self._process.stderr:
@@ -124,8 +129,8 @@ class RunnerProcess:
             self.events.append(event)
             if event["event"] == "listening":
                 self.url = event["url"]
-                listening.set()
-        listening.set()
+                self._listening.set()
+        self._listening.set()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End the process, SIGTERM by default; returns its exit code."""
@@ -144,8 +149,7 @@ class RunnerProcess:
             self._reader.join()
             assert self._process.stderr is not None
             self._process.stderr.close()
-            if self.url:
-                self.http.close()
+            self.http.close()
 
     def __enter__(self) -> RunnerProcess:
         """Start."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from scripts import audit
 from scripts.audit import BILL, NOTHING, Package, known_vulnerabilities, problems_of
@@ -20,22 +25,51 @@ WEAK = {
 UNKNOWN = {"name": "httpx", "skip_reason": "not found"}
 
 
-def names_in_the_bill(extra: str) -> set[str]:
-    """The packages in the table of an extra."""
-    sections = dict(
-        re.findall(r"^## (.*)\n\n((?:\|.*\n)+)", BILL.read_text("utf-8"), flags=re.MULTILINE)
-    )
-    rows = sections[audit._TITLES[extra]].splitlines()[2:]
-    return {row.split("|")[1].strip() for row in rows}
+PINS = audit.read_pins()
 
 
-@pytest.mark.parametrize("extra", [NOTHING, "runner"])
-def test_the_bill_names_what_is_installed(extra: str) -> None:
-    assert names_in_the_bill(extra) == audit.bill()[extra].keys()
+def rows_of(bill: str) -> dict[str, dict[str, list[str]]]:
+    """The rows of each extra's table by its title, each by the name of its package.
+
+    Without pip, which comes with Python in one version or another.
+    """
+    tables = re.findall(r"^## (.*)\n\n\|.*\n\|.*\n((?:\|.*\n)+)", bill, flags=re.MULTILINE)
+    split = {title: [line.split(" | ") for line in rows.splitlines()] for title, rows in tables}
+    return {
+        title: {row[0].removeprefix("| "): row[1:] for row in rows if row[0] != "| pip"}
+        for title, rows in split.items()
+    }
 
 
-def test_the_bill_is_the_same_every_time() -> None:
-    assert audit.bill_as_markdown() == audit.bill_as_markdown()
+BILLED = rows_of(BILL.read_text("utf-8"))
+
+
+# Without `bench`, which has an environment of its own.
+@pytest.mark.parametrize("extra", [NOTHING, "runner", "dev"])
+def test_the_bill_is_what_is_installed(extra: str) -> None:
+    title = audit._TITLES[extra]
+    made = rows_of(audit.bill_as_markdown())[title]
+    if [name for name, row in made.items() if row[0] != PINS.get(name)]:
+        pytest.skip(f"what is installed for {extra!r} is not what constraints.txt pins")
+
+    assert BILLED[title] == made
+
+
+def test_the_bill_has_every_extra_in_the_versions_that_are_pinned() -> None:
+    assert list(BILLED) == list(audit._TITLES.values())
+    for rows in BILLED.values():
+        assert {name: row[0] for name, row in rows.items()} == {name: PINS[name] for name in rows}
+
+
+def test_the_bill_names_what_pyproject_names() -> None:
+    billed = {name for rows in BILLED.values() for name in rows}
+    wanted = {
+        canonicalize_name(Requirement(text).name)
+        for texts in audit.requirements_of_project().values()
+        for text in texts
+    }
+
+    assert wanted - billed == set()
 
 
 def test_a_block_installs_what_httpx_and_attrs_need_and_no_more() -> None:
@@ -99,6 +133,14 @@ def test_a_source_that_knows_nothing_or_does_not_answer_is_not_taken_for_good_ne
         ([], None, 0, "No known vulnerabilities."),
         ([], "pypi: no route", 0, "Not all could be checked for known vulnerabilities"),
         (["httpx 0: PYSEC-1, mended in 1"], None, 1, "  httpx 0: PYSEC-1, mended in 1"),
+        (
+            ["httpx 0: PYSEC-1, mended in 1"],
+            "pypi does not know attrs",
+            1,
+            "  httpx 0: PYSEC-1, mended in 1\n"
+            "They satisfy pyproject.toml and constraints.txt.\n"
+            "Not all could be checked for known vulnerabilities: pypi does not know attrs\n",
+        ),
     ],
 )
 def test_the_audit_fails_for_findings_only_and_says_what_it_could_not_check(
@@ -117,3 +159,20 @@ def test_the_audit_fails_for_findings_only_and_says_what_it_could_not_check(
     assert audit.main([]) == expected
 
     assert said in capsys.readouterr().out
+
+
+def test_without_a_network_the_audit_says_of_each_service_that_it_was_not_reached() -> None:
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.audit"],
+        cwd=audit.ROOT,
+        env={**os.environ, **nowhere, "NO_PROXY": "", "no_proxy": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    said = done.stdout.splitlines()[-1]
+    assert re.match("Not all could be checked for known vulnerabilities: pypi: .*; osv: ", said)
+    assert said.count("Unable to connect to proxy") == 2

@@ -79,20 +79,22 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, scripts: Mapping[str, str]) -> AsyncIterator[Served]:
+async def serving(
+    folder: Path, scripts: Mapping[str, str], token: str | None = None
+) -> AsyncIterator[Served]:
     """Serve scripts until the block is left.
 
     Args:
         folder: An empty folder.
         scripts: The text of each script by its id.
+        token: The token that every request must carry.
     """
     RunnerProcess(folder, scripts, runner={"killGraceSeconds": 0.2})
     config = load(folder / "config.json")
     listener = server.listen(config.server)
     store = Store(config.database)
     runner = Runner(config, store)
-    await runner.recover()
-    uvicorn = server._Server(config, runner, None, listener)
+    uvicorn = server._Server(config, runner, token, listener)
     serve = asyncio.create_task(uvicorn.serve(sockets=[listener]))
     connections: set[object] = uvicorn.server_state.connections  # type: ignore[assignment]
     served = Served(listener.getsockname()[1], connections)

@@ -74,6 +74,17 @@ def test_check_refuses_what_start_would_refuse(config: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_check_warns_of_a_script_that_cannot_be_looked_at(config: Path) -> None:
+    path = "/" + "x" * 300
+    config.write_text(json.dumps({"scripts": [{"id": "long", "path": path}]}))
+
+    result = invoke("check", f"--config={config}")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    said = f"warning: script long: {path}: cannot be looked at: File name too long\n"
+    assert result.stdout.endswith(said)
+
+
 @pytest.mark.parametrize("verb", ["start", "check"])
 def test_a_missing_config_is_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
@@ -119,7 +130,7 @@ def test_the_example_of_a_missing_config_is_a_valid_one(tmp_path: Path) -> None:
                 "config.json",
                 "SCRIPT_RUNNER_TOKEN",
                 "check Check a configuration and print what would be served.",
-                "start Serve the scripts of a configuration until Ctrl-C or SIGTERM.",
+                "start Serve the scripts of a configuration until Ctrl-C, SIGTERM or SIGHUP.",
             ],
         ),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ SAMPLE_SCRIPTS = r"""
 """Both as the reference server has them."""
 
 SCRIPT = {"id": "a", "path": "./a.sh"}
+
+NOBODY = 65534
+"""A user who owns nothing."""
 
 
 def write(folder: Path, config: object, scripts: object = None) -> Path:
@@ -140,3 +144,42 @@ def test_paths_are_relative_to_the_file_that_names_them(
 )
 def test_which_hosts_are_loopback(host: str, is_loopback: bool) -> None:
     assert ServerConfig(host=host).is_loopback is is_loopback
+
+
+def problems_of(folder: Path, *paths: Path) -> list[str | None]:
+    """What is wrong with some scripts."""
+    listed = [{"id": str(number), "path": str(path)} for number, path in enumerate(paths)]
+    return [script.problem for script in load(write(folder, {"scripts": listed})).scripts]
+
+
+def test_what_is_wrong_with_a_script_is_said_in_words(tmp_path: Path) -> None:
+    loop, plain = tmp_path / "loop", tmp_path / "plain"
+    loop.symlink_to(loop)
+    plain.touch()
+
+    assert problems_of(
+        tmp_path, tmp_path / "gone", plain / "x", tmp_path, plain, loop, tmp_path / ("x" * 300)
+    ) == [
+        "no such file",
+        "no such file",
+        "no such file",
+        "not executable, run chmod +x on it",
+        "cannot be looked at: Too many levels of symbolic links",
+        "cannot be looked at: File name too long",
+    ]
+
+
+def test_a_script_in_a_folder_that_may_not_be_searched_is_a_problem_in_words(
+    tmp_path: Path,
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    listed = [{"id": "a", "path": str(closed / "a.sh")}]
+    (script,) = load(write(tmp_path, {"scripts": listed})).scripts
+    user = os.geteuid()
+    # Root may search every folder.
+    os.seteuid(user or NOBODY)
+    try:
+        assert script.problem == "cannot be looked at: Permission denied"
+    finally:
+        os.seteuid(user)

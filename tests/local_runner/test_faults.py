@@ -20,7 +20,7 @@ from local_runner.logs import LogWriter
 from local_runner.records import JobRecord
 from local_runner.runner import Runner
 from local_runner.store import Store
-from tests.local_runner.system_limits import limited, needs_prlimit
+from tests.local_runner.limits import assert_works, limited, needs_prlimit
 from tests.runner_process import RunnerProcess, processes_of
 from tests.waiting import wait_until
 
@@ -42,13 +42,6 @@ def runner(tmp_path: Path) -> Iterator[RunnerProcess]:
 def full_disk(runner: RunnerProcess, most_bytes: int = 0) -> AbstractContextManager[None]:
     """No file of the runner can grow beyond a size, which a full disk comes to."""
     return limited(runner, "RLIMIT_FSIZE", most_bytes)
-
-
-def assert_works(runner: RunnerProcess) -> None:
-    """Run a job from its start to its log."""
-    job = runner.run("hello")
-    assert (job["status"], job["code"], job["stdoutPreview"]) == ("succeeded", 0, "hello\n")
-    assert runner.log(job["jobId"]) == "hello\n"
 
 
 @pytest.mark.parametrize("replace", [Path.touch, lambda path: path.symlink_to(path)])

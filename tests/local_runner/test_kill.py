@@ -1,20 +1,15 @@
-"""What no test can be told beforehand: `kill -9` at any moment, a full disk, a clock set back."""
+"""What no test can be told beforehand: `kill -9` at any moment, a full disk, files replaced."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import itertools
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -23,13 +18,16 @@ from local_runner import process
 from local_runner.config import load
 from local_runner.runner import Runner
 from local_runner.store import Store
-from scripts.torture import torture
+from scripts.torture import _Torture, torture
+from tests.local_runner.history import (
+    MOST_BYTES_OF_A_QUEUED_JOB,
+    QUEUED,
+    statuses_in_history,
+)
 from tests.runner_process import RunnerProcess, processes_of
 from tests.waiting import wait_until
 
 KILLS = int(os.environ.get("TORTURE_KILLS", "5"))
-QUEUED = 10_000
-MOST_BYTES_OF_A_QUEUED_JOB = 20_000
 LONG_SECONDS = 60.0
 
 SCRIPTS = {
@@ -50,8 +48,25 @@ def test_whatever_the_moment_of_kill_9_nothing_accepted_is_lost_and_nothing_runs
 
     assert figures.problems == []
     assert figures.kills == KILLS
+    assert figures.kills_of_a_start > 0
     assert figures.succeeded > 0
     assert figures.left_running > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "unable to open database file"), (b"", "no such table: jobs")],
+)
+def test_a_history_that_is_gone_does_not_pass_for_a_whole_one(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    work = _Torture(tmp_path, seed=1)
+    if content is not None:
+        (tmp_path / "jobs.sqlite3").write_bytes(content)
+
+    assert work._jobs_in_history(tmp_path, "failed") == set()
+
+    assert work.figures.problems == [f"integrity_check: the history cannot be read: {said}"]
 
 
 @pytest.fixture
@@ -115,51 +130,23 @@ def test_a_script_file_that_is_replaced_while_it_runs_runs_on_and_the_next_job_i
         assert (gone["status"], gone["code"]) == ("failed", 127)
 
 
-async def run_one(runner: Runner) -> dict[str, Any]:
-    """Run a job to its end; returns its record."""
-    async with asyncio.timeout(20):
-        job = await runner.run("hello", [], "sync")
-        return vars(await runner.ended(job)).copy()
-
-
-async def test_a_clock_that_is_set_back_makes_no_id_twice_and_no_duration_negative(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_script_file_that_is_written_over_while_it_runs_ends_and_the_next_job_is_the_new_one(
+    tmp_path: Path,
 ) -> None:
-    RunnerProcess(tmp_path, SCRIPTS)
-    config = load(tmp_path / "config.json")
-    # Every look at the clock finds it an hour earlier than the one before.
-    clock = itertools.count(time.time_ns(), -3_600_000_000_000)
-    monkeypatch.setattr(time, "time_ns", lambda: next(clock))
-    jobs = []
-    for _ in range(2):
-        store = Store(config.database)
-        runner = Runner(config, store)
-        await runner.recover()
-        jobs += [await run_one(runner) for _ in range(5)]
-        assert (await store.live()) == []
-        await runner.stop()
-        await store.close()
+    gate, script = tmp_path / "gate", tmp_path / "waits.sh"
+    with RunnerProcess(tmp_path, SCRIPTS, runner={"maxConcurrent": 1}) as runner:
+        running = runner.submit("waits", str(gate))
+        runner.printed(running, "ready")
 
-    assert len({job["job_id"] for job in jobs}) == 10
-    assert [job["seq"] for job in jobs] == list(range(1, 11))
-    assert all(job["status"] == "succeeded" for job in jobs)
-    assert all(0 <= job["duration_ms"] < 20_000 for job in jobs)
+        # The same file, which the shell reads on or has read; that is its affair.
+        with script.open("w") as file:
+            file.write("#!/bin/sh\necho new\n")
+        gate.touch()
 
-
-def test_a_clock_set_back_across_a_kill_gives_no_negative_duration(tmp_path: Path) -> None:
-    with RunnerProcess(tmp_path, SCRIPTS) as runner:
-        job_id = runner.submit("waits", str(tmp_path / "gate"))
-        runner.printed(job_id, "ready")
-        runner.stop(signal.SIGKILL)
-        with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite3")) as history:
-            # As if it had been started tomorrow.
-            history.execute("UPDATE jobs SET started_ms = started_ms + 86400000")
-            history.commit()
-
-        runner.start()
-
-        job = runner.job(job_id)
-        assert (job["status"], job["durationMs"]) == ("failed", 0)
+        job = runner.ended(running)
+        assert job["status"] in ("succeeded", "failed")
+        assert job["stdoutPreview"].startswith("ready\n")
+        assert runner.run("waits", str(gate))["stdoutPreview"] == "new\n"
 
 
 async def submit_in_this_process(folder: Path, runs: list[list[str]]) -> list[str]:
@@ -205,6 +192,10 @@ async def test_ten_thousand_queued_jobs_are_light_and_run_in_their_order_after_k
             "canceled", "failed", *["succeeded"] * 200, "running", "queued", "queued"
         ]  # fmt: skip
         assert runner.stop() == 0
+
+    assert statuses_in_history(tmp_path) == {
+        "canceled": 2, "failed": 1, "succeeded": 200, "queued": QUEUED + 1 - 203
+    }  # fmt: skip
 
 
 def test_a_history_that_is_deleted_while_the_runner_runs_does_not_stop_it(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
-import sqlite3
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,12 @@ import httpx
 import psutil
 import pytest
 
+from tests.local_runner.history import (
+    MOST_BYTES_OF_A_QUEUED_JOB,
+    QUEUED,
+    statuses_in_history,
+)
+from tests.local_runner.served import Caller
 from tests.runner_process import RunnerProcess, ended_or_none
 from tests.waiting import wait_until
 
@@ -31,7 +38,7 @@ SCRIPTS = {
     "stubborn": "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.05; done\n",
 }
 
-MOST_BYTES_OF_A_QUEUED_JOB = 20_000
+CONNECTIONS = 16
 MOST_SECONDS_OF_A_CALL = 3.0
 """What takes some milliseconds on an idle machine."""
 
@@ -74,32 +81,45 @@ def test_five_hundred_jobs_of_many_callers_have_each_their_own_output(tmp_path: 
     ]
 
 
-def test_two_thousand_queued_jobs_are_light_and_in_nobodys_way(tmp_path: Path) -> None:
-    with RunnerProcess(tmp_path, SCRIPTS, runner={"maxConcurrent": 2}) as runner:
+async def submit_many(url: str, script_id: str, count: int) -> list[str]:
+    """Submit jobs over HTTP, on a few connections that do not wait for the answers to go on."""
+    address = httpx.URL(url)
+    body = json.dumps({"scriptId": script_id, "mode": "async"}).encode()
+    head = "POST /run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    async def submit(share: int) -> list[str]:
+        caller = Caller(*await asyncio.open_connection(address.host, address.port))
+        caller.send(request * share)
+        answers = [await caller.answer() for _ in range(share)]
+        caller.writer.close()
+        assert {status for status, _ in answers} == {202}
+        return [json.loads(answer)["jobId"] for _, answer in answers]
+
+    shares = await asyncio.gather(*(submit(count // CONNECTIONS) for _ in range(CONNECTIONS)))
+    return [job_id for share in shares for job_id in share]
+
+
+async def test_ten_thousand_queued_jobs_are_light_and_in_nobodys_way(tmp_path: Path) -> None:
+    settings = {"maxConcurrent": 2, "maxJobs": 2 * QUEUED}
+    with RunnerProcess(tmp_path, SCRIPTS, runner=settings) as runner:
         process = psutil.Process(runner.pid)
-        running = [runner.submit("waits", str(tmp_path / "gate")) for _ in range(2)]
+        running = [runner.submit("waits", str(tmp_path / "never")) for _ in range(2)]
         before = process.memory_info().rss
 
-        with ThreadPoolExecutor(16) as pool:
-            queued = list(pool.map(lambda _: runner.submit("quick"), range(2000)))
+        queued = await submit_many(runner.url, "quick", QUEUED)
 
+        assert len(set(queued)) == QUEUED
         with at_most(MOST_SECONDS_OF_A_CALL):
             statuses = [runner.job(job_id)["status"] for job_id in (*running, queued[-1])]
         assert statuses == ["running", "running", "queued"]
-        assert (process.memory_info().rss - before) / 2000 < MOST_BYTES_OF_A_QUEUED_JOB
+        assert (process.memory_info().rss - before) / QUEUED < MOST_BYTES_OF_A_QUEUED_JOB
         with at_most(MOST_SECONDS_OF_A_CALL):
             assert runner.cancel(queued[-1])["status"] == "canceled"
-        (tmp_path / "gate").touch()
-        assert runner.ended(queued[0])["status"] == "succeeded"
         assert runner.stop() == 0
 
-    assert count_jobs(tmp_path) == 2002
-
-
-def count_jobs(folder: Path) -> int:
-    """How many jobs are in the history of a runner that has stopped."""
-    with contextlib.closing(sqlite3.connect(folder / "jobs.sqlite3")) as history:
-        return int(history.execute("SELECT count(*) FROM jobs").fetchone()[0])
+    # The two that ran, and the one that was cancelled while it was queued.
+    assert statuses_in_history(tmp_path) == {"queued": QUEUED - 1, "canceled": 3}
 
 
 def test_a_cancel_is_answered_while_three_hundred_sync_runs_wait(tmp_path: Path) -> None:
@@ -255,5 +275,5 @@ def test_the_history_stays_bounded_when_many_jobs_end_at_once(tmp_path: Path) ->
         assert all(map(ended_or_none, jobs))
         runner.stop()
 
-    assert count_jobs(tmp_path) == 10
+    assert statuses_in_history(tmp_path) == {"succeeded": 10}
     assert len(log_files(tmp_path)) == 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -14,7 +15,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.local_runner.system_limits import limited, needs_prlimit
+from local_runner import server
+from tests.local_runner.limits import assert_works, limited, needs_prlimit
 from tests.runner_process import RunnerProcess, processes_of
 from tests.waiting import wait_until
 
@@ -24,13 +26,14 @@ SCRIPTS = {
     "hello": "#!/bin/sh\necho hello\n",
     "touches": '#!/bin/sh\ntouch "$1"\n',
     "waits": '#!/bin/sh\nwhile [ ! -e "$1" ]; do sleep 0.02; done\n',
+    "stubborn": "#!/bin/sh\ntrap '' TERM\necho ready\nwhile :; do sleep 0.05; done\n",
     "family": "#!/bin/sh\n(trap '' TERM; sleep 300) &\necho ready\nsleep 300\n",
 }
 
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Iterator[RunnerProcess]:
-    settings = {"maxConcurrent": 2, "killGraceSeconds": 0.5}
+    settings = {"maxConcurrent": 2, "killGraceSeconds": 2.5}
     with RunnerProcess(tmp_path, SCRIPTS, runner=settings) as started:
         yield started
 
@@ -46,9 +49,10 @@ def post_run(runner: RunnerProcess, script_id: str, *args: str, mode: str) -> ht
     return runner.http.post("/run", json={"scriptId": script_id, "args": args, "mode": mode})
 
 
+TOO_MANY = os.strerror(errno.EMFILE)
 OUT_OF_FILES = {
     "code": "UNAVAILABLE",
-    "message": f"the runner is out of resources ({os.strerror(errno.EMFILE)}): try again",
+    "message": f"the runner is out of resources ({TOO_MANY}): try again",
 }
 
 
@@ -72,7 +76,7 @@ def test_without_open_files_it_says_so_and_works_again_with_them(
     assert asked == ["succeeded", "succeeded"]
     assert not (tmp_path / "ran").exists()
     assert {path.name for path in (tmp_path / "logs").iterdir()} == logs
-    assert runner.run("hello")["stdoutPreview"] == "hello\n"
+    assert_works(runner)
     runner.stop()
     with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite3")) as history:
         recorded = history.execute("SELECT count(*) FROM jobs WHERE script_id = 'touches'")
@@ -135,7 +139,7 @@ def test_a_job_that_waits_for_open_files_can_be_cancelled(
         assert runner.ended(waiting)["status"] == "canceled"
 
     assert not (tmp_path / "ran").exists()
-    assert runner.run("hello")["stdoutPreview"] == "hello\n"
+    assert_works(runner)
 
 
 def test_a_cancel_without_open_files_ends_the_script_and_its_children(
@@ -149,7 +153,7 @@ def test_a_cancel_without_open_files_ends_the_script_and_its_children(
         job = runner.ended(job_id)
 
     assert (job["status"], job["code"], processes_of(job_id)) == ("canceled", -1, [])
-    assert runner.run("hello")["stdoutPreview"] == "hello\n"
+    assert_works(runner)
 
 
 def test_a_connection_that_cannot_be_accepted_is_later_and_does_not_flood_the_log(
@@ -169,3 +173,58 @@ def test_a_connection_that_cannot_be_accepted_is_later_and_does_not_flood_the_lo
         caller.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert caller.recv(1024).startswith(b"HTTP/1.1 200 ")
     assert logged < 100
+
+
+def test_a_stop_without_open_files_says_so_once_a_second_and_no_more(
+    runner: RunnerProcess,
+) -> None:
+    open_files = open_files_of(runner)
+    runner.printed(runner.submit("stubborn"), "ready")
+    address = ("127.0.0.1", httpx.URL(runner.url).port or 80)
+    with limited(runner, "RLIMIT_NOFILE", open_files), socket.create_connection(address):
+        for _ in range(2):
+            assert runner.http.get("/healthz").is_success
+        logged = len(runner.events)
+        # While it waits for the script asyncio comes back to the listener, which is closed.
+        assert runner.stop() == 0
+
+    said = [event for event in runner.events[logged:] if event["event"] != "request"]
+    complaints = [event["message"] for event in said if event["event"] == "error"]
+    assert set(complaints) <= {f"callers have to wait: {TOO_MANY}"}
+    assert len(complaints) <= 3
+    kinds = [event["event"] for event in said if event["event"] != "error"]
+    assert kinds == ["stopping", "job_end", "stopped"]
+
+
+async def complaints_of(failures: list[Exception], caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What is logged of callbacks that fail."""
+
+    def fail(failure: Exception) -> None:
+        raise failure
+
+    loop = asyncio.get_running_loop()
+    caplog.set_level("INFO")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        loop.set_exception_handler(server._LoopErrors(listener))
+        for failure in failures:
+            loop.call_soon(fail, failure)
+        await asyncio.sleep(0)
+    return [record.message.partition("(")[0] for record in caplog.records]
+
+
+async def test_a_failure_of_another_callback_is_not_called_a_caller_that_waits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said = await complaints_of([OSError(errno.EMFILE, TOO_MANY)], caplog)
+
+    assert said == ["Exception in callback complaints_of.<locals>.fail"]
+
+
+async def test_the_same_complaint_is_logged_once_and_another_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures = [*[ValueError(f"number {n}") for n in range(1000)], TypeError("another")]
+
+    said = await complaints_of(failures, caplog)
+
+    assert said == ["Exception in callback complaints_of.<locals>.fail"] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from tests.local_runner.talk import TAP, Tap, send
 from tests.runner_process import RunnerProcess
+from tests.waiting import wait_until
 
 SECRET = "what the owner keeps elsewhere\n"
 
@@ -79,15 +81,44 @@ def test_a_link_that_waits_at_a_logs_name_is_not_written_through(
     assert runner.run("echo")["status"] == "succeeded"
 
 
-def test_a_link_that_replaced_a_log_is_not_read(runner: RunnerProcess, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_link_that_replaced_a_log_is_not_read(
+    runner: RunnerProcess, tmp_path: Path, stream: str
+) -> None:
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
     job_id = runner.run("echo")["jobId"]
-    log = runner.folder / "logs" / f"{job_id}.stdout.log"
+    log = runner.folder / "logs" / f"{job_id}.{stream}.log"
     log.unlink()
     log.symlink_to(secret)
 
-    assert runner.log(job_id) == ""
+    assert runner.log(job_id, stream) == ""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_link_that_replaced_the_log_of_a_job_that_ran_at_kill_9_is_not_read(
+    tmp_path: Path, stream: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    script = "#!/bin/sh\necho ready\necho ready >&2\nsleep 300\n"
+    with RunnerProcess(tmp_path, {"waits": script}) as runner:
+        job_id = runner.submit("waits")
+        wait_until(lambda: runner.log(job_id) == runner.log(job_id, "stderr") == "ready\n")
+        log = tmp_path / "logs" / f"{job_id}.{stream}.log"
+        log.unlink()
+        log.symlink_to(secret)
+
+        runner.stop(signal.SIGKILL)
+        runner.start()
+
+        job = runner.job(job_id)
+        other = "stderr" if stream == "stdout" else "stdout"
+        assert (job["status"], job["code"]) == ("failed", -1)
+        assert (job[f"{stream}Preview"], job[f"{stream}Size"]) == ("", 0)
+        assert (job[f"{other}Preview"], job[f"{other}Size"]) == ("ready\n", 6)
+        assert runner.log(job_id, stream) == ""
+        assert secret.read_text() == SECRET
 
 
 def test_a_log_that_is_gone_reads_as_empty(runner: RunnerProcess) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
-from tests.local_runner.talk import TAP, Tap, post_bytes, send
+from tests.local_runner.talk import ANSWER_SECONDS, TAP, Tap, post_bytes, send
 from tests.runner_process import RunnerProcess
 from tests.waiting import wait_until
 
@@ -110,44 +111,96 @@ def test_clients_that_break_off_do_not_hurt_the_others(runner: RunnerProcess) ->
     assert [event for event in runner.events if event["event"] == "error"] == []
 
 
-@pytest.mark.parametrize(
-    ("path", "code"),
-    [
-        ("/jobs/..", "JOB_NOT_FOUND"),
-        ("/jobs/%2e%2e", "JOB_NOT_FOUND"),
-        ("/jobs/..%2f..%2fetc%2fpasswd", None),
-        ("/jobs/..%5c..%5cetc", "JOB_NOT_FOUND"),
-        ("/jobs/../../etc/passwd", "NOT_FOUND"),
-        ("/jobs//etc/passwd/logs", "NOT_FOUND"),
-        ("/jobs/%00", "JOB_NOT_FOUND"),
-        ("/jobs/job%00.log/logs", "JOB_NOT_FOUND"),
-        ("/jobs/%ff%fe", "JOB_NOT_FOUND"),
-        ("/jobs/%ed%a0%80", "JOB_NOT_FOUND"),
-        ("/jobs/%zz", "JOB_NOT_FOUND"),
-        ("/jobs/%", "JOB_NOT_FOUND"),
-        ("/jobs/'%20OR%201=1--", "JOB_NOT_FOUND"),
-        ("/jobs/%25", "JOB_NOT_FOUND"),
-        ("/jobs/*", "JOB_NOT_FOUND"),
-        ("/jobs/" + "x" * 30_000, "JOB_NOT_FOUND"),
-        ("/jobs/" + "%e6%97%a5" * 3000 + "/logs", "JOB_NOT_FOUND"),
-        ("/" + "x" * 30_000, "NOT_FOUND"),
-        ("//evil.example/jobs", "NOT_FOUND"),
-    ],
-    ids=lambda value: value and value[:40],
-)
-def test_a_path_with_tricks_leads_nowhere(
-    runner: RunnerProcess, path: str, code: str | None
-) -> None:
-    answer = send(runner.url, f"GET {path}")
+JOB_IDS = [
+    "..",
+    "%2e%2e",
+    "..%2f..%2fetc%2fpasswd",
+    "..%5c..%5cetc",
+    "%00",
+    "job%00.log",
+    "%ff%fe",
+    "%ed%a0%80",
+    "%zz",
+    "%",
+    "'%20OR%201=1--",
+    "%25",
+    "*",
+    "x" * 30_000,
+    "%e6%97%a5" * 3000,
+]
+NO_ROUTES = [
+    "/jobs/",
+    "/jobs/../../etc/passwd",
+    "/jobs//etc/passwd/logs",
+    "/" + "x" * 30_000,
+    "//evil.example/jobs",
+]
+ROUTES = ["GET {}", "GET {}/logs", "POST {}/cancel"]
 
-    assert answer.refusal in [(404, code)] if code else [(404, "NOT_FOUND"), (404, "JOB_NOT_FOUND")]
+
+def shortened(value: object) -> str:
+    return str(value)[:40]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("job_id", JOB_IDS, ids=shortened)
+def test_a_job_id_with_tricks_is_no_job(runner: RunnerProcess, route: str, job_id: str) -> None:
+    answer = send(runner.url, route.format(f"/jobs/{job_id}"))
+
+    assert answer.refusal == (404, "JOB_NOT_FOUND")
     assert len(answer.body) < 1000
 
 
-def test_a_request_line_of_200_kb_does_no_harm(runner: RunnerProcess) -> None:
-    with contextlib.suppress(ConnectionError):
-        assert send(runner.url, "GET /jobs/" + "x" * 200_000).status == 400
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("path", NO_ROUTES, ids=shortened)
+def test_a_path_with_tricks_leads_nowhere(runner: RunnerProcess, route: str, path: str) -> None:
+    answer = send(runner.url, route.format(path))
 
+    assert answer.refusal == (404, "NOT_FOUND")
+    assert len(answer.body) < 1000
+
+
+def all_that_comes(runner: RunnerProcess, *pieces: bytes) -> bytes:
+    """What the runner sends until it closes the connection, which it may do while we send."""
+    where = httpx.URL(runner.url)
+    received = b""
+    with socket.create_connection((where.host, where.port or 80), ANSWER_SECONDS) as connection:
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                connection.sendall(piece)
+        with contextlib.suppress(ConnectionError):
+            while data := connection.recv(65536):
+                received += data
+    return received
+
+
+def test_a_request_line_of_200_kb_is_a_bad_request(runner: RunnerProcess) -> None:
+    line = b"GET /jobs/" + b"x" * 200_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    answer = all_that_comes(runner, line)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"\r\n\r\nRequest head too large: max 65536 bytes.")
+    assert runner.run("echo")["stdoutPreview"] == "hello\n"
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"2;extension=", b"2\r\n{}\r\n0\r\ntrailer: "], ids=["extension", "trailer"]
+)
+@pytest.mark.parametrize("size", [70_000, 64 * MIB])
+def test_what_may_stand_around_chunks_is_bounded_too(
+    runner: RunnerProcess, beginning: bytes, size: int
+) -> None:
+    head = "\r\n".join(["POST /run HTTP/1.1", *JSON, "Transfer-Encoding: chunked", "", ""])
+    memory = psutil.Process(runner.pid).memory_info().rss
+
+    answer = all_that_comes(
+        runner, head.encode() + beginning, *[b"x" * 70_000] * (size // 70_000), b"\r\n\r\n"
+    )
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"Invalid HTTP request received." in answer
+    assert psutil.Process(runner.pid).memory_info().rss - memory < 8 * MIB
     assert runner.run("echo")["stdoutPreview"] == "hello\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.local_runner.served import serving
 from tests.local_runner.talk import TAP, Tap, send
 from tests.runner_process import RunnerProcess, processes_of
 from tests.waiting import wait_until
@@ -123,6 +125,29 @@ def test_anything_else_is_refused_without_a_word_of_the_token(
     assert answer.refusal == (401, "UNAUTHORIZED")
     assert answer.headers["www-authenticate"] == WANTED
     assert TOKEN not in answer.body.decode()
+
+
+async def test_the_token_is_compared_in_constant_time_and_in_no_other_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+    verdicts = iter([True, False])
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return next(verdicts)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    statuses = []
+    async with serving(tmp_path, {}, token="right") as served:
+        for sent in (b"wrong", b"right"):
+            head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
+            caller = await served.call(head + sent + b"\r\n\r\n")
+            statuses.append((await caller.answer())[0])
+
+    # What the comparison says counts, and nothing else.
+    assert statuses == [200, 401]
+    assert compared == [(b"right", b"wrong"), (b"right", b"right")]
 
 
 def test_a_url_with_the_token_in_it_is_all_a_client_needs(runner: RunnerProcess) -> None:

@@ -113,6 +113,12 @@ def test_a_token_that_is_not_utf_8_is_refused_in_one_line(config: Path) -> None:
     assert "SCRIPT_RUNNER_TOKEN" in refused(config, token=b"\xff")
 
 
+def test_an_empty_token_is_no_token(config: Path) -> None:
+    said = refused(config, "--host=0.0.0.0", token=b"")
+
+    assert said.startswith("Error: 0.0.0.0 can be reached from other machines, ")
+
+
 def test_a_name_too_long_for_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 300)
 

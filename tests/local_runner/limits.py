@@ -1,9 +1,9 @@
-"""Limits of the system that are lowered for a runner while it runs."""
+"""The limits of a runner that runs, lowered for a while; whether it works again after that."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
@@ -16,7 +16,7 @@ needs_prlimit = pytest.mark.skipif(
 )
 
 
-@contextlib.contextmanager
+@contextmanager
 def limited(runner: RunnerProcess, resource: str, limit: int) -> Iterator[None]:
     """Lower a limit of the runner's process, for a while."""
     process, number = psutil.Process(runner.pid), getattr(psutil, resource)
@@ -25,4 +25,12 @@ def limited(runner: RunnerProcess, resource: str, limit: int) -> Iterator[None]:
     try:
         yield
     finally:
-        process.rlimit(number, before)
+        with suppress(psutil.NoSuchProcess):  # it has been stopped meanwhile
+            process.rlimit(number, before)
+
+
+def assert_works(runner: RunnerProcess) -> None:
+    """Run a job from its start to its log."""
+    job = runner.run("hello")
+    assert (job["status"], job["code"], job["stdoutPreview"]) == ("succeeded", 0, "hello\n")
+    assert runner.log(job["jobId"]) == "hello\n"
