@@ -121,7 +121,7 @@ def inputs_of_blocks() -> Iterator[list[Property]]:
     """Any inputs for any block."""
     jobs = fuzzing.EndingJobs()
     with jobs.server:
-        yield [(fuzzing.inputs(), lambda example: fuzzing.check_inputs(jobs, *example))]
+        yield [(fuzzing.inputs(), lambda example: fuzzing.check_inputs(jobs, example))]
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from script_runner import InvalidInput, ScriptRunnerError
+from script_runner import InvalidInput, RequestRejected, ScriptRunnerError
 from tests.block_runner import BLOCKS
 from tests.description import Answer, answers
 from tests.faults.attempts import attempt
@@ -38,6 +38,13 @@ ANSWERS_OF = {
     operation: [answer for answer in answers() if answer.operation == operation]
     for operation in OPERATION_OF.values()
 }
+ERROR_OF = {
+    json.dumps(answer.body).encode(): answer.body["error"]
+    for answer in answers()
+    if answer.schema == "Error"
+}
+"""What is in each body of an error that is not spoiled."""
+
 GOOD_OF = {
     operation: [answer for answer in known if answer.status < 300]
     for operation, known in ANSWERS_OF.items()
@@ -118,10 +125,12 @@ def spoiled_answers(draw: st.DrawFn) -> Spoiled:
 def check_answers(spoiled: Spoiled) -> None:
     """Whatever is answered: outputs of the declared types, or an error that says what it was."""
     first, pages = list(spoiled.first), list(spoiled.pages)
+    answered: list[bytes] = []
 
     def answer(request: Request) -> list[Step]:
         left = pages if kind_of(request) == LOGS else first
-        return [left.pop(0) if len(left) > 1 else left[0], Action.CLOSE]
+        answered.append(left.pop(0) if len(left) > 1 else left[0])
+        return [answered[-1], Action.CLOSE]
 
     place = FIRST_PLACES[spoiled.block]
     given = {**place.inputs, "timeout_seconds": spoiled.timeout_seconds}
@@ -131,8 +140,21 @@ def check_answers(spoiled: Spoiled) -> None:
     assert tried.seconds < ATTEMPT_SECONDS
     assert len(runs) == place.is_run
     assert len(server.requests) < 200
+    head, _, body = answered[-1].partition(b"\r\n\r\n")
+    status = int(head.split()[1])
+    assert isinstance(tried.error, RequestRejected) == (status >= 400), tried.error
+    if isinstance(tried.error, RequestRejected):
+        check_rejection(tried.error, status, body)
     if tried.error is not None:
         check_message(tried.error, server)
+
+
+def check_rejection(error: RequestRejected, status: int, body: bytes) -> None:
+    """Check that an error has what the runner said."""
+    assert error.status_code == status
+    if body in ERROR_OF:
+        assert {"code": error.code, "message": error.message} == ERROR_OF[body]
+        assert f"{status} {error.code}: " in str(error)
 
 
 def check_message(error: ScriptRunnerError, server: MisbehavingServer) -> None:

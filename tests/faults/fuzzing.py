@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote
 
 from hypothesis import strategies as st
 
 from script_runner import InvalidInput, ScriptRunnerError
-from tests.block_runner import BLOCKS, run_block
+from tests.block_runner import BLOCKS, manifest, run_block
 from tests.faults.attempts import Attempt, check_outcome, shown_text
 from tests.faults.fuzzed_urls import Target, targets
-from tests.faults.places import FIRST_PLACES, JOB_ID, LOG, healthy_answer
+from tests.faults.places import JOB_ID, LOG, healthy_answer
 from tests.misbehaving_server import MisbehavingServer, Request, Step
 from tests.script_runner.page_server import lines_in
 
@@ -37,22 +37,49 @@ json_values = st.recursive(
 """Any JSON value, and some that JSON does not have: infinities and half a surrogate pair."""
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-often_valid = texts | st.lists(texts, max_size=4) | st.integers(0, 60)
+ids = texts.filter(bool) | st.sampled_from([".", "..", "a/b?c#d", "%2F", " a ", "+", "\x00"])
+VALID: dict[str, st.SearchStrategy[Any]] = {
+    "script_id": ids,
+    "job_id": ids,
+    "args": st.lists(texts, max_size=4),
+    "stream": st.sampled_from(["stdout", "stderr"]),
+    "offset": st.integers(0, 6),
+    "limit": st.integers(1, 6),
+    "timeout_seconds": st.floats(0, 300),
+}
+HANDLES = {
+    block: [each["handle"] for each in manifest(block)["inputs_def"] if each["handle"] in VALID]
+    for block in BLOCKS
+}
 
-HANDLES = ("script_id", "args", "job_id", "stream", "offset", "limit", "timeout_seconds")
-GOOD = {block: {**FIRST_PLACES[block].inputs, "timeout_seconds": 0} for block in BLOCKS}
 
-Inputs = tuple[str, Target, dict[str, Any]]
+class Inputs(NamedTuple):
+    """What a block is given.
+
+    Attributes:
+        block: The block.
+        target: Its `script_runner_url`.
+        given: Its other inputs.
+        spoiled: The names of those that may be anything, or are missing.
+    """
+
+    block: str
+    target: Target
+    given: dict[str, Any]
+    spoiled: set[str]
 
 
 @st.composite
 def inputs(draw: st.DrawFn) -> Inputs:
-    """A block, a URL, and other inputs of which some are missing and some are anything."""
+    """A block and its inputs, most of them valid."""
     block = draw(st.sampled_from(BLOCKS))
-    missing = draw(st.sets(st.sampled_from(HANDLES), max_size=1))
-    good = {name: value for name, value in GOOD[block].items() if name not in missing}
-    given = draw(st.dictionaries(st.sampled_from(HANDLES), json_values | often_valid, max_size=3))
-    return block, draw(targets(json_values)), good | given
+    given = {name: draw(VALID[name]) for name in HANDLES[block]}
+    some = st.sampled_from(HANDLES[block])
+    is_spoiled = draw(st.integers(0, 2)) == 2
+    anything = draw(st.dictionaries(some, json_values, max_size=2)) if is_spoiled else {}
+    missing = draw(st.sets(some, max_size=1)) if is_spoiled else set()
+    given = {name: given[name] for name in given if name not in missing} | anything
+    return Inputs(block, draw(targets(json_values)), given, missing | set(anything))
 
 
 class EndingJobs:
@@ -69,20 +96,23 @@ class EndingJobs:
         return [healthy_answer("run-script-async" if is_async else "get-job-status", request)]
 
 
-def check_inputs(jobs: EndingJobs, block: str, target: Target, given: dict[str, Any]) -> None:
+def check_inputs(jobs: EndingJobs, example: Inputs) -> None:
     """Any input is a call that is sent as it is meant, or an InvalidInput and nothing is sent."""
-    jobs.block = block
+    jobs.block, target, given, spoiled = example
     before = len(jobs.server.requests)
-    tried = _tried(block, given | {"script_runner_url": target.at(jobs.server.port)})
+    tried = _tried(jobs.block, given | {"script_runner_url": target.at(jobs.server.port)})
     sent = jobs.server.requests[before:]
     if tried.error is not None:
         assert not sent, sent
-        _check_refusal(tried.error, block, target, given)
+        assert type(tried.error) is InvalidInput, tried.error
+        may_be_bad = spoiled if target.prefix is not None else {*spoiled, "script_runner_url"}
+        # The message begins with the name of the input.
+        assert re.split(r"\W", str(tried.error))[0] in may_be_bad, tried.error
     else:
         assert tried.outputs is not None
         assert target.prefix is not None, sent
-        _check_sent(sent, block, target, given)
-        _check_outputs(tried.outputs, block, given)
+        _check_sent(sent, jobs.block, target, given)
+        _check_outputs(tried.outputs, jobs.block, given)
 
 
 def _tried(block: str, given: dict[str, Any]) -> Attempt:
@@ -94,21 +124,6 @@ def _tried(block: str, given: dict[str, Any]) -> Attempt:
             tried.error = error
     check_outcome(tried, shown.getvalue())
     return tried
-
-
-def _check_refusal(
-    error: ScriptRunnerError, block: str, target: Target, given: dict[str, Any]
-) -> None:
-    """Check that a refusal names one of the inputs that are not good."""
-    assert type(error) is InvalidInput, error
-    named = re.match(r"\w+", str(error))
-    assert named is not None, error
-    if named[0] == "script_runner_url":
-        assert target.prefix is None, error
-    else:
-        assert named[0] in HANDLES
-        # By their texts: False equals 0.
-        assert repr(given.get(named[0])) != repr(GOOD[block].get(named[0])), error
 
 
 def _check_sent(sent: Sequence[Request], block: str, target: Target, given: dict[str, Any]) -> None:

@@ -50,6 +50,7 @@ def answers_in(received: bytes, *, is_all: bool) -> Iterator[RawAnswer]:
             return
         yield answer
         received, _ = connection.trailing_data
+        assert not received or connection.their_state is h11.DONE, "more came after the last answer"
 
 
 def _next_answer(connection: h11.Connection) -> RawAnswer | None:
