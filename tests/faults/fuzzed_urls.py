@@ -54,25 +54,29 @@ spaces = st.sampled_from(["", "", " ", "\n\t", "\u3000"])
 
 
 @st.composite
+def _credentials(draw: st.DrawFn) -> tuple[str, str | None]:
+    """What stands before a host, and the header that is made of it."""
+    if draw(st.booleans()):
+        return "", None
+    user, user_spelled = draw(_spelled(any_text))
+    password, password_spelled = draw(_spelled(any_text))
+    sent = f"{USER}{user}:{PASSWORD}{password}".encode()
+    # They begin with what no message may show.
+    begun = CREDENTIALS.replace(":", f"{user_spelled}:")
+    return f"{begun}{password_spelled}@", f"Basic {base64.b64encode(sent).decode()}"
+
+
+@st.composite
 def _good(draw: st.DrawFn) -> Target:
     """The URL of the server in some spelling."""
-    before = authorization = ""
-    if draw(st.booleans()):
-        (user, user_spelled), (password, spelled) = (
-            draw(_spelled(any_text)),
-            draw(_spelled(any_text)),
-        )
-        # It begins with what no message may show.
-        before = f"{CREDENTIALS.replace(':', f'{user_spelled}:')}{spelled}@"
-        sent = f"{USER}{user}:{PASSWORD}{password}".encode()
-        authorization = f"Basic {base64.b64encode(sent).decode()}"
+    before, authorization = draw(_credentials())
     scheme = draw(st.sampled_from(["http", "HTTP", "hTtp"]))
     host = draw(st.sampled_from(["127.0.0.1", "localhost", "LocalHost", "0.0.0.0"]))
     zeros = draw(st.sampled_from(["", "0", "000"]))
     prefix = draw(st.lists(parts, max_size=3))
     path = "".join(f"/{spelled}" for _, spelled in prefix) + draw(st.sampled_from(["", "/", "//"]))
     url = f"{draw(spaces)}{scheme}://{before}{host}:{zeros}{PORT}{path}{draw(spaces)}"
-    return Target(url, [part for part, _ in prefix], authorization or None)
+    return Target(url, [part for part, _ in prefix], authorization)
 
 
 AUTHORITY = f"{CREDENTIALS}@127.0.0.1:{PORT}"

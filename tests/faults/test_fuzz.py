@@ -33,7 +33,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess]:
         yield started
 
 
-@settings(SHORT, max_examples=500)
+@settings(SHORT, max_examples=400)
 @given(example=fuzzing.inputs())
 def test_any_input_is_sent_as_it_was_given_or_refused_before_anything_is_sent(
     jobs: fuzzing.EndingJobs, example: fuzzing.Inputs
