@@ -8,166 +8,178 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import itertools
 import os
 import random
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import hypothesis
-import schemathesis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
-from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 from schemathesis.core.result import Ok
 
-import script_runner
-from scripts.mock import DESCRIPTION
-from tests.faults import fuzzing, raw_requests
-from tests.local_runner.test_schemathesis import left_out
-from tests.runner_process import RunnerProcess
+from tests import block_runner
+from tests.faults import fuzzed_answers, fuzzing, raw_requests
+from tests.local_runner import described_requests
+from tests.local_runner.described_requests import Case
 
-ROUND_EXAMPLES = 200
+ROUND_EXAMPLES = 100
 """How many examples are made from one seed."""
 
 Check = Callable[[Any], None]
 Property = tuple[st.SearchStrategy[Any], Check]
+Fuzzer = Callable[[], AbstractContextManager[list[Property]]]
+"""Gives the properties, to be tried in turn; on leaving it checks what is to hold in the end."""
 
 
-class Counted:
-    """A check that counts its examples, and lets those pass for which there is no time left."""
+class TimeIsOver(BaseException):
+    """Ends the round that runs; Hypothesis takes only an Exception for a failure."""
 
-    def __init__(self, check: Check, deadline: float) -> None:
-        """Wrap a check."""
+
+class Trial:
+    """Tries properties until the time is over.
+
+    Attributes:
+        examples: How many examples were checked.
+        seed: The seed of the examples checked last.
+        failed: The example that failed last, the smallest one found.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is tried yet."""
         self.examples = 0
-        self._check = check
-        self._deadline = deadline
+        self.seed = 0
+        self.failed: Any = None
 
-    def __call__(self, example: Any) -> None:
-        """Check an example."""
-        if time.monotonic() < self._deadline:
-            self.examples += 1
-            self._check(example)
-
-
-def fuzz(name: str, properties: list[Property], seconds: float, seeds: random.Random) -> bool:
-    """Try the properties in turn with new seeds until the time is over; say what came of it."""
-    tried = 0
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        for strategy, check in properties:
-            seed = seeds.getrandbits(64)
-            counted = Counted(check, deadline)
-            try:
-                _round(strategy, counted, seed)
-            except Unsatisfiable:
+    def run(self, properties: list[Property], seconds: float, seeds: random.Random) -> None:
+        """Try the properties in turn, with new seeds each time."""
+        deadline = time.monotonic() + seconds
+        with contextlib.suppress(TimeIsOver):
+            for strategy, check in itertools.cycle(properties):
+                self.seed = seeds.getrandbits(64)
                 # Of some operations every request is a good one.
-                continue
-            # Also the group of errors that is raised where examples fail in several ways.
-            except Exception as error:
-                notes = "\n".join(getattr(error, "__notes__", []))
-                tried += counted.examples
-                print(f"{name}: FAILED after {tried} examples, seed {seed}: {error!r}\n{notes}")
-                return False
-            tried += counted.examples
-    print(f"{name}: {tried} examples in {seconds:g} s, all held", flush=True)
+                with contextlib.suppress(Unsatisfiable):
+                    self._round(strategy, check, deadline)
+
+    def _round(self, strategy: st.SearchStrategy[Any], check: Check, deadline: float) -> None:
+        chosen = settings(
+            max_examples=ROUND_EXAMPLES,
+            deadline=None,
+            database=None,
+            print_blob=True,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        )
+
+        @hypothesis.seed(self.seed)
+        @chosen
+        @hypothesis.given(strategy)
+        def property_of(example: Any) -> None:
+            # An example that has failed is made small all the same.
+            if time.monotonic() >= deadline and self.failed is None:
+                raise TimeIsOver
+            self.examples += 1
+            try:
+                check(example)
+            except Exception:
+                self.failed = example
+                raise
+
+        property_of()
+
+
+def holds(name: str, fuzzer: Fuzzer, seconds: float, seeds: random.Random) -> bool:
+    """Run a fuzzer and say what came of it."""
+    trial = Trial()
+    try:
+        with fuzzer() as properties:
+            trial.run(properties, seconds, seeds)
+        assert trial.examples, "not one example was tried"
+    except Exception as error:
+        # The traceback has notes of Hypothesis, but it does not show every type of example.
+        traceback.print_exception(error, file=sys.stdout)
+        print(f"{name}: FAILED after {trial.examples} examples, seed {trial.seed}")
+        print(f"the example that failed: {trial.failed!r}", flush=True)
+        return False
+    print(f"{name}: {trial.examples} examples in {seconds:g} s, all held", flush=True)
     return True
 
 
-def _round(strategy: st.SearchStrategy[Any], check: Check, seed: int) -> None:
-    chosen = settings(
-        max_examples=ROUND_EXAMPLES,
-        deadline=None,
-        database=None,
-        print_blob=True,
-        suppress_health_check=list(HealthCheck),
-    )
-
-    @hypothesis.seed(seed)
-    @chosen
-    @hypothesis.given(strategy)
-    def property_of(example: Any) -> None:
-        check(example)
-
-    property_of()
-
-
-def fuzz_inputs(seconds: float, seeds: random.Random) -> bool:
+@contextlib.contextmanager
+def inputs_of_blocks() -> Iterator[list[Property]]:
     """Any inputs for any block."""
     jobs = fuzzing.EndingJobs()
     with jobs.server:
-        check: Check = lambda example: fuzzing.check_inputs(jobs, *example)  # noqa: E731
-        return fuzz("inputs of blocks", [(fuzzing.inputs(), check)], seconds, seeds)
-
-
-def fuzz_answers(seconds: float, seeds: random.Random) -> bool:
-    """Spoiled answers to any block."""
-
-    def check(example: tuple[str, list[bytes]]) -> None:
-        fuzzing.check_answers(*example)
-
-    return fuzz("answers to blocks", [(fuzzing.spoiled_answers(), check)], seconds, seeds)
+        yield [(fuzzing.inputs(), lambda example: fuzzing.check_inputs(jobs, example))]
 
 
 @contextlib.contextmanager
-def running() -> Iterator[RunnerProcess]:
-    """A local runner in a folder of its own."""
+def answers_to_blocks() -> Iterator[list[Property]]:
+    """Spoiled answers to any block."""
+    yield [(fuzzed_answers.spoiled_answers(), fuzzed_answers.check_answers)]
+
+
+@contextlib.contextmanager
+def bytes_for_the_local_runner() -> Iterator[list[Property]]:
+    """Raw bytes for a local runner."""
+    examples = st.tuples(raw_requests.requests(), raw_requests.endings)
     with (
         tempfile.TemporaryDirectory() as folder,
         raw_requests.fuzzed_runner(Path(folder)) as runner,
+        raw_requests.healthy_after(runner),
     ):
-        yield runner
+        yield [(examples, lambda example: raw_requests.check_request(runner, *example))]
 
 
-def fuzz_bytes(seconds: float, seeds: random.Random) -> bool:
-    """Raw bytes for a local runner."""
-    with running() as runner:
-        raw_requests.check_request(runner, raw_requests.TEMPLATES, "close")
-        before = raw_requests.open_files(runner)
-
-        def check(example: tuple[list[bytes], str]) -> None:
-            raw_requests.check_request(runner, *example)
-
-        examples = st.tuples(raw_requests.requests(), raw_requests.endings)
-        held = fuzz("bytes for the local runner", [(examples, check)], seconds, seeds)
-        if held:
-            raw_requests.check_no_leak(runner, before)
-        return held
-
-
-def fuzz_operations(seconds: float, seeds: random.Random) -> bool:
-    """Requests that Schemathesis makes up from the description, for a local runner."""
+@contextlib.contextmanager
+def operations_of_the_local_runner() -> Iterator[list[Property]]:
+    """Requests that Schemathesis makes up, for jobs and scripts that there are, and for others."""
     os.environ["NO_PROXY"] = "*"
-    modes = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
-    generation = GenerationConfig(modes=modes, allow_x00=False)
-    project = ProjectConfig(generation=generation)
-    config = SchemathesisConfig(
-        seed=seeds.getrandbits(32), projects=ProjectsConfig(default=project)
-    )
-    description = schemathesis.openapi.from_path(DESCRIPTION, config=config)
-    with running() as runner:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        described_requests.described_runner(Path(folder)) as runner,
+    ):
 
-        def check(case: schemathesis.Case[Any]) -> None:
-            case.call_and_validate(base_url=runner.url, excluded_checks=left_out(case))
+        def check_anything(case: Case) -> None:
+            described_requests.check_anything(case, runner)
 
-        operations = [
-            each.ok() for each in description.get_all_operations() if isinstance(each, Ok)
-        ]
-        properties: list[Property] = [
+        def check_allowed(case: Case) -> None:
+            # A new job each time: queued, running or ended.
+            job_id = runner.submit(described_requests.SCRIPT, "日志")
+            described_requests.check_allowed(case, runner, job_id)
+
+        known = described_requests.description().get_all_operations()
+        operations = [each.ok() for each in known if isinstance(each, Ok)]
+        yield [
             (operation.as_strategy(generation_mode=mode), check)
             for operation in operations
-            for mode in modes
+            for mode, check in (
+                (GenerationMode.POSITIVE, check_allowed),
+                (GenerationMode.POSITIVE, check_anything),
+                (GenerationMode.NEGATIVE, check_anything),
+            )
         ]
-        held = fuzz("operations of the local runner", properties, seconds, seeds)
         errors = raw_requests.errors_of(runner)
-        if errors:
-            print(f"the local runner has logged errors: {errors}")
-        return held and not errors
+        assert not errors, errors
+
+
+FUZZERS: dict[str, Fuzzer] = {
+    "inputs of blocks": inputs_of_blocks,
+    "answers to blocks": answers_to_blocks,
+    "bytes for the local runner": bytes_for_the_local_runner,
+    "operations of the local runner": operations_of_the_local_runner,
+}
 
 
 def main() -> int:
@@ -177,13 +189,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}, {arguments.seconds:g} s each", flush=True)
-    # An answer that does not come whole is waited for a moment only.
-    defaults = script_runner.Runner.call.__kwdefaults__
-    assert defaults is not None
-    defaults["time_limit_seconds"] = script_runner.SYNC_RUN_SECONDS = 0.5
     seeds = random.Random(arguments.seed)
-    fuzzers = (fuzz_inputs, fuzz_answers, fuzz_bytes, fuzz_operations)
-    held = [each(arguments.seconds, seeds) for each in fuzzers]
+    # Reading a manifest takes longer than running its block.
+    with mock.patch.object(block_runner, "manifest", functools.cache(block_runner.manifest)):
+        held = [holds(name, fuzzer, arguments.seconds, seeds) for name, fuzzer in FUZZERS.items()]
     return 0 if all(held) else 1
 
 

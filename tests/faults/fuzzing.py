@@ -1,23 +1,26 @@
-"""What is fuzzed: the inputs of the blocks, the answers they get, and the bytes a runner is sent.
+"""The blocks with inputs made by chance: what is valid is sent as it was given, nothing else is.
 
-Each function takes an example and raises if something does not hold of it; the examples come from
+`check_inputs` takes an example and raises if something does not hold of it; the examples come from
 the strategies here. `test_fuzz` runs a few of them, `scripts/fuzz.py` as many as there is time for.
 """
 
 from __future__ import annotations
 
-import copy
 import json
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote
 
 from hypothesis import strategies as st
 
-from script_runner import InvalidInput
-from tests.block_runner import BLOCKS
-from tests.description import Answer, answers
-from tests.faults.attempts import attempt
-from tests.faults.places import FIRST_PLACES, healthy_answer, kind_of
-from tests.misbehaving_server import Action, MisbehavingServer, Request, Step, http_answer
+from script_runner import InvalidInput, ScriptRunnerError
+from tests.block_runner import BLOCKS, manifest, run_block
+from tests.faults.attempts import Attempt, check_outcome, shown_text
+from tests.faults.fuzzed_urls import Target, targets
+from tests.faults.places import JOB_ID, LOG, healthy_answer
+from tests.misbehaving_server import MisbehavingServer, Request, Step
+from tests.script_runner.page_server import lines_in
 
 json_values = st.recursive(
     st.none()
@@ -33,17 +36,50 @@ json_values = st.recursive(
 )
 """Any JSON value, and some that JSON does not have: infinities and half a surrogate pair."""
 
-HANDLES = ("script_id", "args", "job_id", "stream", "offset", "limit", "timeout_seconds")
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+ids = texts.filter(bool) | st.sampled_from([".", "..", "a/b?c#d", "%2F", " a ", "+", "\x00"])
+VALID: dict[str, st.SearchStrategy[Any]] = {
+    "script_id": ids,
+    "job_id": ids,
+    "args": st.lists(texts, max_size=4),
+    "stream": st.sampled_from(["stdout", "stderr"]),
+    "offset": st.integers(0, 6),
+    "limit": st.integers(1, 6),
+    "timeout_seconds": st.floats(0, 300),
+}
+HANDLES = {
+    block: [each["handle"] for each in manifest(block)["inputs_def"] if each["handle"] in VALID]
+    for block in BLOCKS
+}
+
+
+class Inputs(NamedTuple):
+    """What a block is given.
+
+    Attributes:
+        block: The block.
+        target: Its `script_runner_url`.
+        given: Its other inputs.
+        spoiled: The names of those that may be anything, or are missing.
+    """
+
+    block: str
+    target: Target
+    given: dict[str, Any]
+    spoiled: set[str]
 
 
 @st.composite
-def inputs(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
-    """A block, and inputs of which some are missing and some are anything."""
+def inputs(draw: st.DrawFn) -> Inputs:
+    """A block and its inputs, most of them valid."""
     block = draw(st.sampled_from(BLOCKS))
-    good = {**FIRST_PLACES[block].inputs, "timeout_seconds": 0}
-    given_good = {name: value for name, value in good.items() if draw(st.booleans())}
-    given = draw(st.dictionaries(st.sampled_from(HANDLES), json_values, max_size=3))
-    return block, given_good | given
+    given = {name: draw(VALID[name]) for name in HANDLES[block]}
+    some = st.sampled_from(HANDLES[block])
+    is_spoiled = draw(st.integers(0, 2)) == 2
+    anything = draw(st.dictionaries(some, json_values, max_size=2)) if is_spoiled else {}
+    missing = draw(st.sets(some, max_size=1)) if is_spoiled else set()
+    given = {name: given[name] for name in given if name not in missing} | anything
+    return Inputs(block, draw(targets(json_values)), given, missing | set(anything))
 
 
 class EndingJobs:
@@ -60,88 +96,85 @@ class EndingJobs:
         return [healthy_answer("run-script-async" if is_async else "get-job-status", request)]
 
 
-def check_inputs(jobs: EndingJobs, block: str, given: dict[str, Any]) -> None:
-    """Any input is a call that is sent, or an InvalidInput and nothing is sent."""
-    jobs.block = block
+def check_inputs(jobs: EndingJobs, example: Inputs) -> None:
+    """Any input is a call that is sent as it is meant, or an InvalidInput and nothing is sent."""
+    jobs.block, target, given, spoiled = example
     before = len(jobs.server.requests)
-    tried = attempt(block, jobs.server.url, **given)
+    tried = _tried(jobs.block, given | {"script_runner_url": target.at(jobs.server.port)})
     sent = jobs.server.requests[before:]
     if tried.error is not None:
-        assert type(tried.error) is InvalidInput, tried.error
         assert not sent, sent
+        assert type(tried.error) is InvalidInput, tried.error
+        may_be_bad = spoiled if target.prefix is not None else {*spoiled, "script_runner_url"}
+        # The message begins with the name of the input.
+        assert re.split(r"\W", str(tried.error))[0] in may_be_bad, tried.error
     else:
-        assert sent
-        assert sum(kind_of(request) == "run" for request in sent) == block.startswith("run-")
+        assert tried.outputs is not None
+        assert target.prefix is not None, sent
+        _check_sent(sent, jobs.block, target, given)
+        _check_outputs(tried.outputs, jobs.block, given)
 
 
-DOCUMENTED = [answer for answer in answers() if answer.status < 300]
-OPERATION_OF = {
-    "run-script-async": "runScript",
-    "run-script-sync": "runScript",
-    "get-job-status": "getJob",
-    "get-job-logs": "getJobLogs",
-    "cancel-job": "cancelJob",
-    "wait-for-job": "getJob",
-}
+def _tried(block: str, given: dict[str, Any]) -> Attempt:
+    tried = Attempt(block)
+    with shown_text() as shown:
+        try:
+            tried.outputs = run_block(block, tried.context, **given)
+        except ScriptRunnerError as error:
+            tried.error = error
+    check_outcome(tried, shown.getvalue())
+    return tried
 
 
-def _nodes(value: Any) -> list[tuple[Any, Any]]:
-    """Each place in a JSON value: what holds it, and under which key."""
-    keys = value.keys() if isinstance(value, dict) else range(len(value))
-    here = [(value, key) for key in keys]
-    inner = [value[key] for key in keys if isinstance(value[key], dict | list)]
-    return here + [node for each in inner for node in _nodes(each)]
+def _check_sent(sent: Sequence[Request], block: str, target: Target, given: dict[str, Any]) -> None:
+    """Check method, path, query, body and credentials of what was sent."""
+    assert {request.headers.get("authorization") for request in sent} == {target.authorization}
+    assert target.prefix is not None
+    first, *later = [_read(request) for request in sent]
+    job_id = given["job_id"] if "job" in block else JOB_ID
+    page = ("GET", [*target.prefix, "jobs", job_id, "logs"], None)
+    if block != "get-job-logs":
+        method, path, body = _meant(block, given)
+        assert first == (method, [*target.prefix, *path], body, {})
+    else:
+        later = [first, *later]
+    for *request, query in later:
+        assert tuple(request) == page
+        assert list(query) == ["stream", "offset", "limit"]
+        if block != "run-script-sync":
+            assert query["stream"] == [_stream(given)]
 
 
-@st.composite
-def mutated_bodies(draw: st.DrawFn, answer: Answer) -> bytes:
-    """The body of an answer of the description with some values dropped, replaced or inserted."""
-    body = copy.deepcopy(answer.body)
-    for _ in range(draw(st.integers(0, 4))):
-        if not (nodes := _nodes(body)):
-            break
-        holder, key = draw(st.sampled_from(nodes))
-        match draw(st.sampled_from(["drop", "replace", "insert"])):
-            case "drop":
-                del holder[key]
-            case "insert" if isinstance(holder, dict):
-                holder[draw(st.text(max_size=5))] = draw(json_values)
-            case _:
-                holder[key] = draw(json_values)
-    raw = bytearray(json.dumps(body).encode())
-    for _ in range(draw(st.sampled_from([0, 0, 1, 3]))):
-        position = draw(st.integers(0, len(raw) - 1))
-        raw[position : position + draw(st.integers(0, 2))] = draw(st.binary(max_size=2))
-        raw = raw or bytearray(b" ")
-    return bytes(raw)
+def _meant(block: str, given: dict[str, Any]) -> tuple[str, list[str], Any]:
+    """The first request of a block: its method, the parts of its path, its body."""
+    if block.startswith("run-script"):
+        args = given.get("args")
+        mode = block.removeprefix("run-script-")
+        body = {"scriptId": given["script_id"], "args": [] if args is None else args, "mode": mode}
+        return "POST", ["run"], body
+    path = ["jobs", given["job_id"]]
+    return ("POST", [*path, "cancel"], None) if block == "cancel-job" else ("GET", path, None)
 
 
-@st.composite
-def spoiled_answers(draw: st.DrawFn) -> tuple[str, list[bytes]]:
-    """A block, and what it is answered to each of its requests; the last one again and again."""
-    block = draw(st.sampled_from(BLOCKS))
-    first = [each for each in DOCUMENTED if each.operation == OPERATION_OF[block]]
-    pages = [each for each in DOCUMENTED if each.operation == "getJobLogs"]
-    chosen = [draw(st.sampled_from(first))]
-    chosen += draw(st.lists(st.sampled_from(pages), max_size=3))
-    given = []
-    for answer in chosen:
-        status = draw(st.sampled_from([answer.status] * 8 + [200, 202, 204, 404, 500, 503]))
-        given.append(http_answer(status, b"" if status == 204 else draw(mutated_bodies(answer))))
-    return block, given
+def _read(request: Request) -> tuple[str, list[str], Any, dict[str, list[str]]]:
+    """A request as `_meant` gives it, and its query."""
+    path, _, query = request.target.partition("?")
+    assert path.startswith("/")
+    decoded = [unquote(part, errors="strict") for part in path[1:].split("/")]
+    body = json.loads(request.body) if request.body else None
+    return request.method, decoded, body, parse_qs(query, strict_parsing=bool(query))
 
 
-def check_answers(block: str, given: list[bytes]) -> None:
-    """Whatever is answered: outputs of the declared types, or an error of the product."""
-    left = list(given)
+def _stream(given: dict[str, Any]) -> str:
+    return "stderr" if given.get("stream") == "stderr" else "stdout"
 
-    def answer(request: Request) -> list[Step]:
-        del request
-        return [left.pop(0) if len(left) > 1 else left[0], Action.CLOSE]
 
-    place = FIRST_PLACES[block]
-    with MisbehavingServer(answer) as server:
-        attempt(block, server.url, **{**place.inputs, "timeout_seconds": 0})
-        runs = [request for request in server.requests if request.target == "/run"]
-    assert len(runs) == place.is_run
-    assert len(server.requests) < 200
+def _check_outputs(outputs: dict[str, Any], block: str, given: dict[str, Any]) -> None:
+    """Check the lines and the text of a log: which bytes are asked for is seen in them."""
+    if block == "run-script-sync":
+        assert (outputs["stdout"], outputs["stderr"]) == (LOG.decode(), "")
+    elif block == "get-job-logs":
+        lines = lines_in(LOG) if _stream(given) == "stdout" else []
+        first, limit = given.get("offset") or 0, given.get("limit") or 100
+        assert outputs["logs"] == lines[int(first) : int(first) + int(limit)]
+        assert outputs["total_lines"] == len(lines)

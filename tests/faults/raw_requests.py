@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
 from hypothesis import strategies as st
 
+from tests.faults.raw_answers import RawAnswer, answers_in, check_answer
 from tests.runner_process import RunnerProcess
 from tests.waiting import wait_until
 
@@ -19,6 +20,10 @@ SCRIPTS = {SCRIPT: "#!/bin/sh\nprintf '%s\\n' \"$@\"\n"}
 RUN_BODY = b'{"scriptId":"quick-echo","args":["a"],"mode":"async"}'
 QUIET_SECONDS = 0.02
 """How long an answer may keep one waiting before the next thing is tried."""
+
+CLOSE_SECONDS = 5.0
+"""How long a runner may take to take what is sent, and to close a connection that is half closed.
+"""
 
 KNOWN_ERRORS = ("can't handle event type Response when role=SERVER",)
 """A body that cannot be read is refused by uvicorn itself while a handler may answer too; the
@@ -65,31 +70,46 @@ def requests(draw: st.DrawFn) -> list[bytes]:
 endings = st.sampled_from(["close", "half-close", "reset"])
 
 
-def send(runner: RunnerProcess, parts: Sequence[bytes], ending: str) -> None:
-    """Send bytes to a runner over a connection of their own, and end it in some way."""
+def send(runner: RunnerProcess, parts: Sequence[bytes], ending: str) -> list[RawAnswer]:
+    """Send bytes over a connection of their own, and end it in some way; returns the answers.
+
+    Raises:
+        TimeoutError: If the runner does not take the bytes, or does not close the connection.
+    """
     host, _, port = runner.url.removeprefix("http://").partition(":")
-    with (
-        socket.create_connection((host, int(port)), 5) as connection,
-        contextlib.suppress(OSError),
-    ):
-        for part in parts:
-            connection.sendall(part)
-            connection.settimeout(QUIET_SECONDS)
-            with contextlib.suppress(TimeoutError):
-                connection.recv(65536)
-            connection.settimeout(5)
-        if ending == "half-close":
-            connection.shutdown(socket.SHUT_WR)
-            while connection.recv(65536):
-                pass
-        elif ending == "reset":
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    received: list[bytes] = []
+    with socket.create_connection((host, int(port)), CLOSE_SECONDS) as connection:
+        try:
+            received.extend(_talk(connection, parts, ending))
+        except TimeoutError:
+            raise
+        except OSError:
+            # The runner may break off a connection of which it has not read all.
+            ending = "broken off"
+    return list(answers_in(b"".join(received), is_all=ending == "half-close"))
+
+
+def _talk(connection: socket.socket, parts: Sequence[bytes], ending: str) -> Iterator[bytes]:
+    """Send bytes and end the connection; gives what comes meanwhile."""
+    for part in parts:
+        connection.sendall(part)
+        connection.settimeout(QUIET_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            yield connection.recv(65536)
+        connection.settimeout(CLOSE_SECONDS)
+    if ending == "half-close":
+        connection.shutdown(socket.SHUT_WR)
+        while part := connection.recv(65536):
+            yield part
+    elif ending == "reset":
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def check_request(runner: RunnerProcess, parts: Sequence[bytes], ending: str) -> None:
-    """Whatever a runner is sent, it answers the next request, and has no error in its log."""
+    """Whatever a runner is sent: its answers are those of the wire, and it goes on, no error."""
     before = len(errors_of(runner))
-    send(runner, parts, ending)
+    for answer in send(runner, parts, ending):
+        check_answer(answer)
     assert runner.http.get("/healthz").json() == {"ok": True}
     new = errors_of(runner)[before:]
     assert not new, new
@@ -110,12 +130,20 @@ def fuzzed_runner(folder: Path) -> RunnerProcess:
     return RunnerProcess(folder, SCRIPTS, runner={"maxJobs": 20})
 
 
-def open_files(runner: RunnerProcess) -> int:
+@contextlib.contextmanager
+def healthy_after(runner: RunnerProcess) -> Iterator[None]:
+    """Check afterwards that a runner still runs scripts, and soon has no more open than before."""
+    # The first requests open what stays open.
+    check_request(runner, TEMPLATES, "close")
+    before = _open_files(runner)
+    yield
+    job = runner.run(SCRIPT, "still", "here")
+    assert (job["status"], job["stdoutPreview"]) == ("succeeded", "still\nhere\n"), job
+    wait_until(lambda: not psutil.Process(runner.pid).children(recursive=True))
+    wait_until(lambda: _open_files(runner) <= before)
+    assert not errors_of(runner)
+
+
+def _open_files(runner: RunnerProcess) -> int:
     """How many files and sockets a runner has open."""
     return psutil.Process(runner.pid).num_fds()
-
-
-def check_no_leak(runner: RunnerProcess, before: int) -> None:
-    """Check that a runner has, soon, no more open than before, and ran no script on and on."""
-    wait_until(lambda: open_files(runner) <= before)
-    assert not errors_of(runner)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.faults import fuzzing, raw_requests
+from tests.faults import fuzzed_answers, fuzzing, raw_requests
 from tests.runner_process import RunnerProcess
 
 SHORT = settings(
@@ -18,7 +17,6 @@ SHORT = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-pytestmark = pytest.mark.usefixtures("soon_gone")
 
 
 @pytest.fixture(scope="module")
@@ -35,30 +33,27 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess]:
         yield started
 
 
-@settings(SHORT, max_examples=600)
+@settings(SHORT, max_examples=400)
 @given(example=fuzzing.inputs())
-def test_any_input_is_a_valid_call_or_refused_before_anything_is_sent(
-    jobs: fuzzing.EndingJobs, example: tuple[str, dict[str, Any]]
+def test_any_input_is_sent_as_it_was_given_or_refused_before_anything_is_sent(
+    jobs: fuzzing.EndingJobs, example: fuzzing.Inputs
 ) -> None:
-    fuzzing.check_inputs(jobs, *example)
+    fuzzing.check_inputs(jobs, example)
 
 
-@settings(SHORT, max_examples=350)
-@given(example=fuzzing.spoiled_answers())
-def test_any_answer_gives_declared_outputs_or_an_error_of_the_product(
-    example: tuple[str, list[bytes]],
+@settings(SHORT, max_examples=200)
+@given(spoiled=fuzzed_answers.spoiled_answers())
+def test_any_answer_gives_declared_outputs_or_an_error_that_says_what_was_asked(
+    spoiled: fuzzed_answers.Spoiled,
 ) -> None:
-    fuzzing.check_answers(*example)
+    fuzzed_answers.check_answers(spoiled)
 
 
-def test_a_runner_outlives_any_bytes(runner: RunnerProcess) -> None:
-    raw_requests.check_request(runner, raw_requests.TEMPLATES, "close")
-    before = raw_requests.open_files(runner)
-
+def test_a_runner_answers_any_bytes_in_its_words_and_outlives_them(runner: RunnerProcess) -> None:
     @settings(SHORT, max_examples=120)
     @given(parts=raw_requests.requests(), ending=raw_requests.endings)
     def any_bytes(parts: list[bytes], ending: str) -> None:
         raw_requests.check_request(runner, parts, ending)
 
-    any_bytes()
-    raw_requests.check_no_leak(runner, before)
+    with raw_requests.healthy_after(runner):
+        any_bytes()
