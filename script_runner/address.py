@@ -58,12 +58,15 @@ def _why_not(text: str, url: httpx.URL) -> str | None:
 
 
 def secrets_of(url: httpx.URL) -> tuple[str, ...]:
-    """What a server could repeat of the credentials in a URL: the password, and the header."""
+    """What a server could repeat of the credentials in a URL: the password, and the header.
+
+    The user name is no secret beside a password: it may be any word, such as `any`. Without a
+    password it is what lets one in, and is one.
+    """
     if not url.userinfo:
         return ()
-    encoded = url.userinfo.decode("ascii").partition(":")[2]
     _, header = basic_auth(url).split()
-    return tuple(secret for secret in (header, encoded, url.password) if secret)
+    return header, header.rstrip("="), url.password or url.username
 
 
 def basic_auth(url: httpx.URL) -> str:

@@ -48,7 +48,8 @@ class RunnerLog:
     @property
     def name(self) -> str:
         """The stream, the job and the runner."""
-        return f"the {self._stream} log of job {self._job_id} at {self._runner.url}"
+        job_id = self._runner.quoted(self._job_id)
+        return f"the {self._stream} log of job {job_id} at {self._runner.url}"
 
     def page(self, offset: int, limit: int) -> LogPage:
         """Read a page; see `PageSource`.

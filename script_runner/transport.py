@@ -16,7 +16,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from script_runner.address import basic_auth
+from script_runner.address import basic_auth, secrets_of
 from script_runner.errors import InvalidInput
 from script_runner.limits import BoundedResponse, LimitedBackend
 
@@ -78,6 +78,7 @@ class Transport:
 
     Attributes:
         proxy: The URL of that proxy, without credentials; None where none is used.
+        secrets: What must not be shown of the credentials that are sent.
     """
 
     def __init__(self, base_url: httpx.URL) -> None:
@@ -102,6 +103,7 @@ class Transport:
         self._local = threading.local()
         proxy = _proxy_for(base_url)
         self.proxy = None if proxy is None else str(proxy.copy_with(userinfo=b"")).rstrip("/")
+        self.secrets = secrets_of(base_url) + (() if proxy is None else secrets_of(proxy))
         self._pool = _pool(base_url, proxy)
         # A runner that `connect` has dropped closes its connections when the last call has ended.
         weakref.finalize(self, self._pool.close)

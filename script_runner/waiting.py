@@ -89,7 +89,7 @@ def wait_for_job(
             if has_ended(job):
                 return job
             if last_answer >= deadline:
-                raise RequestTimedOut(_too_late(runner, job, timeout_seconds))
+                raise RequestTimedOut(_too_late(runner, job_id, job, timeout_seconds))
         _sleep_until_next_look(begun, deadline)
 
 
@@ -105,9 +105,9 @@ def _is_away(error: ScriptRunnerError) -> bool:
     return isinstance(error, RunnerUnreachable | RequestTimedOut)
 
 
-def _too_late(runner: Runner, job: Job, timeout_seconds: float) -> str:
+def _too_late(runner: Runner, job_id: str, job: Job, timeout_seconds: float) -> str:
     return (
-        f"job {job.job_id} at {runner.url} is still {status_of(job.status)} after "
+        f"job {job_id} at {runner.url} is still {runner.quoted(status_of(job.status))} after "
         f"{timeout_seconds:g} s. It goes on: wait again with a larger timeout_seconds, look at it "
         "with get-job-status, or end it with cancel-job."
     )

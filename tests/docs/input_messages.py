@@ -79,6 +79,8 @@ def inputs() -> Named:
     for name, job_id in (("an id that is no UTF-8", "\ud800"), ("a long id", "a" * 10**6)):
         text = said_by(connect(with_credential(url)).call, get_job, job_id)
         yield f"{name}, past the checks of a block", Message(text, (url,))
+    text = said_by(connect(url).call, get_job, JOB_ID, time_limit_seconds=float("inf"))
+    yield "a time limit without end", Message(text, ("time_limit_seconds", "inf"))
 
 
 BAD_URLS = [

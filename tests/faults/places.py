@@ -89,6 +89,13 @@ def kind_of(request: Request) -> str:
     return JOB
 
 
+def schema_of(place: Place) -> str:
+    """The schema of a good answer at a place."""
+    if place.block == "run-script-async":
+        return "AcceptedJob"
+    return "LogPage" if place.kind == LOGS else "Job"
+
+
 def wanted_page(request: Request) -> tuple[str, int, int]:
     """The stream, the offset and the limit that a request for a page names."""
     query = parse_qs(urlsplit(request.target).query)
@@ -143,6 +150,6 @@ def faulty(place: Place, fault: Fault) -> Iterator[MisbehavingServer]:
     assert runner.runs == place.block.startswith("run-script")
 
 
-def answering(place: Place, answer: bytes) -> contextlib.AbstractContextManager[MisbehavingServer]:
+def answering(place: Place, *steps: Step) -> contextlib.AbstractContextManager[MisbehavingServer]:
     """A server that gives one answer where a fault is to be."""
-    return faulty(place, lambda _whole, _stopped: [answer])
+    return faulty(place, lambda _whole, _stopped: steps)

@@ -22,6 +22,7 @@ from tests.faults.places import (
     at_every_place,
     faulty,
     healthy_answer,
+    schema_of,
 )
 from tests.misbehaving_server import MisbehavingServer, Request, Step, http_answer, json_answer
 
@@ -37,12 +38,7 @@ JSON_TYPES: dict[str, Any] = {
     "array": [],
     "object": {},
 }
-SCHEMA_OF = {"run": "Job", "job": "Job", "cancel": "Job", "logs": "LogPage"}
 SCHEMAS = load()["components"]["schemas"]
-
-
-def schema_of(place: Place) -> str:
-    return "AcceptedJob" if place.block == "run-script-async" else SCHEMA_OF[place.kind]
 
 
 def allowed_types(field: dict[str, Any]) -> set[str]:
