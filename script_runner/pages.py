@@ -19,6 +19,13 @@ from script_runner.errors import InvalidResponse
 PAGE_BYTES = 1024 * 1024
 """The largest page; the wire's limit."""
 
+LEAST_PAGE_BYTES = 64 * 1024
+"""What a page brings at least, less a cut character, if so much was asked for and is there.
+
+It is what the wire gives where no limit is named. By pages of a few bytes, a log that is said to be
+large would be read without end.
+"""
+
 REPLACEMENT = "\ufffd"
 """What a server puts in the place of bytes that it cannot decode."""
 
@@ -56,22 +63,21 @@ class RunnerLog:
 
         Raises:
             ScriptRunnerError: See `Runner.call`; InvalidResponse also for a page that is not
-                the one asked for, that does not advance, or whose text is not that of its bytes.
+                the one asked for, that brings much less than was asked for and is there, or whose
+                text is not that of its bytes.
         """
         page = self._runner.call(
             get_job_logs, self._job_id, stream=self._stream, offset=offset, limit=limit
         )
-        if page.offset != offset or not offset <= page.next_offset <= offset + limit:
+        got = page.next_offset - offset
+        most = min(limit, max(0, page.total_size - offset))
+        least = max(min(most, LEAST_PAGE_BYTES) - MAX_CHARACTER_BYTES + 1, min(most, 1))
+        if page.offset != offset or not least <= got <= most:
             raise InvalidResponse(
                 f"{self.name}: asked for {limit} bytes from {offset}, got {page.offset} to "
-                f"{page.next_offset}. Is this a script-runner?"
+                f"{page.next_offset} of {page.total_size}. Is this a script-runner?"
             )
-        if page.next_offset == offset < page.total_size:
-            raise InvalidResponse(
-                f"{self.name}: a page does not advance beyond byte {offset} of "
-                f"{page.total_size}, so the rest cannot be read. Is this a script-runner?"
-            )
-        if not _may_be_the_text_of(page.data, page.next_offset - offset):
+        if not _may_be_the_text_of(page.data, got):
             raise InvalidResponse(
                 f"{self.name}: {len(page.data)} characters came for the bytes {offset} to "
                 f"{page.next_offset}, which cannot be their text. Is this a script-runner?"

@@ -190,9 +190,10 @@ def pages() -> Named:
     bad_pages = {
         "another page": [page(offset=3)],
         "a page that does not advance": [page(nextOffset=0, data="")],
+        "a page that brings little": [page(totalSize=20)],
         "a page with another text": [page(data="start\nand more")],
         "a log that shrinks": [
-            page(totalSize=20),
+            page(totalSize=9),
             page(offset=6, nextOffset=6, totalSize=6, data=""),
         ],
     }
