@@ -50,6 +50,15 @@ def _why_not(text: str, url: httpx.URL) -> str | None:
         return f"it has an @ after its host{_ESCAPES}"
     if any(character.isspace() for character in text):
         return "it has a space in it"
+    return why_not_found(url)
+
+
+def why_not_found(url: httpx.URL) -> str | None:
+    """Why the host and port of a URL cannot be asked, None where they can.
+
+    Raises:
+        ValueError: If the host is no name that can be looked up.
+    """
     if url.port is not None and not 0 < url.port <= MAX_PORT:
         return f"its port is not between 1 and {MAX_PORT}"
     # What the name is made of before it is looked up; an empty part or one too long is an error.

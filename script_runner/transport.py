@@ -16,7 +16,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from script_runner.address import basic_auth, secrets_of
+from script_runner.address import basic_auth, secrets_of, why_not_found
 from script_runner.errors import InvalidInput
 from script_runner.limits import BoundedResponse, LimitedBackend
 
@@ -214,11 +214,14 @@ def _proxy_for(base_url: httpx.URL) -> httpx.URL | None:
     variable = f"{base_url.scheme.upper()}_PROXY or ALL_PROXY"
     try:
         url = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
+        why = why_not_found(url)
     except (httpx.InvalidURL, ValueError):
+        why = "it cannot be read as a URL"
+    if why is not None:
         raise InvalidInput(
-            f"{variable} of the environment cannot be read as a URL: correct it, or go around it "
+            f"{variable} of the environment cannot be used, {why}: correct it, or go around it "
             f"with NO_PROXY={host}"
-        ) from None
+        )
     if url.scheme not in ("http", "https") or not url.host:
         raise InvalidInput(
             f"{variable} of the environment names no http or https proxy, the only ones that can "

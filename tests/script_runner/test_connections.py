@@ -233,6 +233,29 @@ def test_nothing_of_a_proxy_that_cannot_be_read_is_shown(
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("proxy", "why"),
+    [
+        ("http://any:s3cret@h:99999", "its port is not between 1 and 65535"),
+        ("h:65536", "its port is not between 1 and 65535"),
+        ("http://h:0", "its port is not between 1 and 65535"),
+        ("http://h:-1", "its port is not between 1 and 65535"),
+        ("http://any:s3cret@a..b:80", "it cannot be read as a URL"),
+        (f"http://{'a' * 64}", "it cannot be read as a URL"),
+    ],
+)
+def test_a_proxy_that_cannot_be_asked_is_an_invalid_input(
+    proxy: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(InvalidInput) as caught:
+        connect("http://wrong-proxy.example:3000")
+    assert str(caught.value) == (
+        f"HTTP_PROXY or ALL_PROXY of the environment cannot be used, {why}: correct it, or go "
+        "around it with NO_PROXY=wrong-proxy.example"
+    )
+
+
 def test_certificates_that_cannot_be_read_are_an_invalid_input(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
