@@ -13,8 +13,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from generated_client.models import LogPage
+from script_runner import inputs
 from script_runner.client import Runner
-from script_runner.errors import InvalidResponse
+from script_runner.errors import InvalidResponse, ScriptRunnerError
 from script_runner.inputs import Stream
 from script_runner.pages import (
     PAGE_BYTES,
@@ -59,6 +60,10 @@ class LineIndex:
     def __init__(self) -> None:
         """Know nothing yet."""
         self.lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing any more."""
         self._starts = array("q", [0])
         self._numbers = array("q", [0])
         self._spacing = CHECKPOINT_BYTES
@@ -157,10 +162,6 @@ class _Indexes:
                 self._by_log.popitem(last=False)
             return index
 
-    def forget(self, key: tuple[str, str, str]) -> None:
-        with self._lock:
-            self._by_log.pop(key, None)
-
 
 _indexes = _Indexes()
 
@@ -178,18 +179,28 @@ def read_lines(
         limit: The most lines wanted.
 
     Raises:
+        InvalidInput: If there is no such stream, offset or limit.
         ScriptRunnerError: See `Runner.call`; InvalidResponse also where the pages of the log
             do not fit together.
     """
-    key = (runner.url, job_id, stream)
-    index = _indexes.get(key)
-    try:
-        with index.lock:
-            return lines_of(RunnerLog(runner, job_id, stream), index, offset, limit)
-    except InvalidResponse:
-        # What was seen of this log cannot be trusted any more.
-        _indexes.forget(key)
-        raise
+    return lines_of_log(
+        RunnerLog(runner, job_id, stream),
+        offset=inputs.whole_number({"offset": offset}, "offset", default=0, least=0),
+        limit=inputs.whole_number({"limit": limit}, "limit", default=100, least=1),
+    )
+
+
+def lines_of_log(log: RunnerLog, *, offset: int, limit: int) -> LogLines:
+    """Read lines of a log as `read_lines` does, by the index that is remembered of it."""
+    index = _indexes.get(log.key)
+    with index.lock:
+        try:
+            return lines_of(log, index, offset, limit)
+        except BaseException as error:
+            if isinstance(error, InvalidResponse) or not isinstance(error, ScriptRunnerError):
+                # What was seen of this log cannot be trusted any more, or was half noted.
+                index.forget()
+            raise
 
 
 def lines_of(source: PageSource, index: LineIndex, offset: int, limit: int) -> LogLines:

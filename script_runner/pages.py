@@ -8,13 +8,16 @@ place is found by small pages around it, and the next page is begun before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from generated_client.api.jobs import get_job_logs
 from generated_client.models import GetJobLogsStream, LogPage
+from script_runner import inputs
 from script_runner.client import Runner
 from script_runner.errors import InvalidResponse
+from script_runner.inputs import Stream
+from script_runner.transport import ANSWER_SECONDS
 
 PAGE_BYTES = 1024 * 1024
 """The largest page; the wire's limit."""
@@ -43,14 +46,41 @@ class PageSource(Protocol):
         """The page of at most `limit` bytes from the byte `offset`."""
 
 
+def _answer_seconds() -> float:
+    return ANSWER_SECONDS
+
+
 class RunnerLog:
     """The log of one stream of a job, read from a script-runner."""
 
-    def __init__(self, runner: Runner, job_id: str, stream: str) -> None:
-        """Name the log; nothing is read yet."""
+    def __init__(
+        self,
+        runner: Runner,
+        job_id: str,
+        stream: Stream,
+        seconds_left: Callable[[], float] | None = None,
+    ) -> None:
+        """Name the log; nothing is read yet.
+
+        Args:
+            runner: See `connect`.
+            job_id: The job.
+            stream: `stdout` or `stderr`.
+            seconds_left: Gives the time limit of the next page, that of a call by default; may
+                raise to end the reading.
+
+        Raises:
+            InvalidInput: If the stream is none.
+        """
         self._runner = runner
         self._job_id = job_id
-        self._stream = GetJobLogsStream(stream)
+        self._stream = GetJobLogsStream(inputs.stream({"stream": stream}, "stream"))
+        self._seconds_left = seconds_left or _answer_seconds
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells this log from all others."""
+        return self._runner.url, self._job_id, self._stream.value
 
     @property
     def name(self) -> str:
@@ -67,7 +97,12 @@ class RunnerLog:
                 text is not that of its bytes.
         """
         page = self._runner.call(
-            get_job_logs, self._job_id, stream=self._stream, offset=offset, limit=limit
+            get_job_logs,
+            self._job_id,
+            stream=self._stream,
+            offset=offset,
+            limit=limit,
+            time_limit_seconds=self._seconds_left(),
         )
         got = page.next_offset - offset
         most = min(limit, max(0, page.total_size - offset))

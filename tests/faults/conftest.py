@@ -39,6 +39,8 @@ def soon_gone(monkeypatch: pytest.MonkeyPatch) -> None:
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> float:
     """Every time limit of the product, made short; returns it in seconds."""
     monkeypatch.setattr(waiting, "AWAY_SECONDS", LIMIT_SECONDS)
+    for module in (pages, waiting):
+        monkeypatch.setattr(module, "ANSWER_SECONDS", LIMIT_SECONDS)
     defaults = Runner.call.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "time_limit_seconds", LIMIT_SECONDS)

@@ -6,14 +6,14 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.faults.attempts import Attempt, attempt
 from tests.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 from tests.script_runner.documented import documented
-from tests.script_runner.page_server import MemoryLog
+from tests.script_runner.page_server import MemoryLog, wanted_page
 
 JOB_ID = "job_1"
 LOG = "日志 one\nline two\nline three\nline four\n".encode()
@@ -94,12 +94,6 @@ def schema_of(place: Place) -> str:
     if place.block == "run-script-async":
         return "AcceptedJob"
     return "LogPage" if place.kind == LOGS else "Job"
-
-
-def wanted_page(request: Request) -> tuple[str, int, int]:
-    """The stream, the offset and the limit that a request for a page names."""
-    query = parse_qs(urlsplit(request.target).query)
-    return query["stream"][0], int(query["offset"][0]), int(query["limit"][0])
 
 
 def healthy_answer(block: str, request: Request) -> bytes:

@@ -15,11 +15,10 @@ from tests.faults.places import (
     Place,
     faulty,
     kind_of,
-    wanted_page,
 )
 from tests.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 from tests.script_runner.documented import documented
-from tests.script_runner.page_server import MemoryLog
+from tests.script_runner.page_server import MemoryLog, wanted_page
 
 pytestmark = pytest.mark.usefixtures("soon_gone")
 
