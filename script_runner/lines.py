@@ -24,6 +24,7 @@ from script_runner.pages import (
     RunnerLog,
     has_shrunk,
     read_text,
+    utf8_of,
     without_cut_character,
 )
 
@@ -35,6 +36,8 @@ MAX_CHECKPOINTS = 65_536
 
 MAX_INDEXES = 32
 """The most logs remembered; the one longest unused goes first."""
+
+_REPLACEMENT = REPLACEMENT.encode()
 
 
 @dataclass(frozen=True)
@@ -94,37 +97,39 @@ class LineIndex:
             if page.total_size < known:
                 raise has_shrunk(source, known, page.total_size)
             self.truncated = page.truncated
+            raw = utf8_of(source, page)
             # Between whole characters more line starts are certain than between pages.
-            self._add(*without_cut_character(source, page, page.total_size))
+            text, whole = without_cut_character(source, page, page.total_size)
+            if len(text) < len(page.data):
+                raw = raw[: -len(page.data[len(text) :].encode())]
+            self._add(text, raw, whole)
 
-    def _add(self, text: str, end: int) -> None:
-        """See the text of the bytes from what was seen to `end`."""
-        if not text:
+    def _add(self, text: str, raw: bytes, end: int) -> None:
+        """See the text, also as UTF-8, of the bytes from what was seen to `end`."""
+        if end == self.size:
             return
-        self._remember_starts(text, end)
-        self.newlines += text.count("\n")
+        self._remember_starts(text, raw, end)
+        self.newlines += raw.count(b"\n")
         self.size = end
-        self._ends_with_newline = text.endswith("\n")
+        self._ends_with_newline = raw.endswith(b"\n")
         while len(self._starts) > MAX_CHECKPOINTS:
             self._spacing *= 2
             self._starts = self._starts[::2]
             self._numbers = self._numbers[::2]
 
-    def _remember_starts(self, text: str, end: int) -> None:
+    def _remember_starts(self, text: str, raw: bytes, end: int) -> None:
         """Note line starts whose byte is certain: before and after what could not be decoded."""
-        first, last = text.find(REPLACEMENT), text.rfind(REPLACEMENT)
-        if first < 0:
-            self._remember(text, self.size, self.newlines)
+        # To look for a character in a text is faster than for its bytes.
+        if REPLACEMENT not in text:
+            self._remember(raw, self.size, self.newlines)
             return
-        self._remember(text[:first], self.size, self.newlines)
-        after = text[last + 1 :]
-        if after:
-            before = text.count("\n", 0, last + 1)
-            self._remember(after, end - len(after.encode()), self.newlines + before)
+        self._remember(raw[: raw.find(_REPLACEMENT)], self.size, self.newlines)
+        last = raw.rfind(_REPLACEMENT) + len(_REPLACEMENT)
+        before = raw.count(b"\n", 0, last)
+        self._remember(raw[last:], end - (len(raw) - last), self.newlines + before)
 
-    def _remember(self, text: str, offset: int, number: int) -> None:
+    def _remember(self, raw: bytes, offset: int, number: int) -> None:
         """Note line starts in a text whose first byte is at `offset`, in the line `number`."""
-        raw = text.encode()
         counted = 0
         while True:
             wanted = self._starts[-1] + self._spacing - offset

@@ -93,8 +93,7 @@ class RunnerLog:
 
         Raises:
             ScriptRunnerError: See `Runner.call`; InvalidResponse also for a page that is not
-                the one asked for, that brings much less than was asked for and is there, or whose
-                text is not that of its bytes.
+                the one asked for, or that brings much less than was asked for and is there.
         """
         page = self._runner.call(
             get_job_logs,
@@ -112,11 +111,6 @@ class RunnerLog:
                 f"{self.name}: asked for {limit} bytes from {offset}, got {page.offset} to "
                 f"{page.next_offset} of {page.total_size}. Is this a script-runner?"
             )
-        if not _may_be_the_text_of(page.data, got):
-            raise InvalidResponse(
-                f"{self.name}: {len(page.data)} characters came for the bytes {offset} to "
-                f"{page.next_offset}, which cannot be their text. Is this a script-runner?"
-            )
         return page
 
 
@@ -128,10 +122,24 @@ def has_shrunk(source: PageSource, known: int, total_size: int) -> InvalidRespon
     )
 
 
-def _may_be_the_text_of(text: str, size: int) -> bool:
-    """Whether a text can be that of so many bytes: a replacement stands for one to three."""
-    longest = len(text.encode())
-    return longest - 2 * text.count(REPLACEMENT) <= size <= longest
+def utf8_of(source: PageSource, page: LogPage) -> bytes:
+    """The text of a page as UTF-8, which is as long as its bytes but for replacements.
+
+    Args:
+        source: Where the page came from.
+        page: The page.
+
+    Raises:
+        InvalidResponse: If the text cannot be that of so many bytes.
+    """
+    raw, size = page.data.encode(), page.next_offset - page.offset
+    # A replacement is three bytes long and stands for one to three.
+    if size > len(raw) or size < len(raw) - 2 * page.data.count(REPLACEMENT):
+        raise InvalidResponse(
+            f"{source.name}: {len(page.data)} characters came for the bytes {page.offset} to "
+            f"{page.next_offset}, which cannot be their text. Is this a script-runner?"
+        )
+    return raw
 
 
 def read_text(source: PageSource, start: int, end: int) -> Iterator[str]:
@@ -146,12 +154,14 @@ def read_text(source: PageSource, start: int, end: int) -> Iterator[str]:
         The text, in pieces of at most a page.
 
     Raises:
-        InvalidResponse: If the log turns out to be shorter than `end`.
+        InvalidResponse: If the log turns out to be shorter than `end`, or a text cannot be that
+            of its bytes.
     """
     while start < end:
         page = source.page(start, min(PAGE_BYTES, end - start))
         if page.total_size < end:
             raise has_shrunk(source, end, page.total_size)
+        utf8_of(source, page)
         text, start = without_cut_character(source, page, end)
         yield text
 

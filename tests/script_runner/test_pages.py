@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from generated_client.models import LogPage
 from script_runner import InvalidResponse, connect, pages
-from script_runner.pages import RunnerLog, read_text
+from script_runner.pages import RunnerLog, read_text, utf8_of
 from tests.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 from tests.script_runner.log_strategies import QUICK, growths, logs, sizes
 from tests.script_runner.page_server import MemoryLog
@@ -203,7 +203,7 @@ def test_a_page_that_cannot_be_is_an_invalid_response(
     with MisbehavingServer(answer) as server:
         log = RunnerLog(connect(server.url), "job_1", "stdout")
         with pytest.raises(InvalidResponse, match=message) as caught:
-            log.page(0, 1024 * 1024)
+            utf8_of(log, log.page(0, 1024 * 1024))
     assert f"the stdout log of job job_1 at {server.url}" in str(caught.value)
     assert str(caught.value).endswith("Is this a script-runner?")
 
@@ -215,5 +215,5 @@ def test_the_text_of_invalid_bytes_is_taken(raw: bytes) -> None:
     body = {"offset": 0, "nextOffset": len(raw), "totalSize": len(raw)}
     data = {"data": raw.decode("utf-8", "replace")}
     with MisbehavingServer(lambda _: [json_answer(200, PAGE | body | data)]) as server:
-        page = RunnerLog(connect(server.url), "job_1", "stdout").page(0, 100)
-    assert page.data == raw.decode("utf-8", "replace")
+        log = RunnerLog(connect(server.url), "job_1", "stdout")
+        assert utf8_of(log, log.page(0, 100)) == raw.decode("utf-8", "replace").encode()

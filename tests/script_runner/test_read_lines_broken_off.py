@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from array import array
@@ -10,8 +11,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from script_runner import InvalidInput, LogLines, connect, lines, read_lines
-from tests.script_runner.page_server import log_server, reference
+from script_runner import InvalidInput, InvalidResponse, LogLines, connect, lines, read_lines
+from tests.script_runner.page_server import MemoryLog, log_server, reference
 
 RAW = b"".join(b"%d\n" % number for number in range(5000))
 READ = LogLines(["4000", "4001"], 5000, 5000, False)
@@ -95,3 +96,18 @@ def test_lines_that_cannot_be_are_refused_and_nothing_is_sent(
         with pytest.raises(InvalidInput, match=f"^{re.escape(said)}$"):
             read_lines(connect(server.url), "job_1", **given)
         assert server.connections == 0
+
+
+def test_pages_that_contradict_one_another_have_an_end() -> None:
+    """The text of a page is said to be nothing but half a character, which begins later."""
+
+    def page(_: str, offset: int, limit: int) -> dict[str, object]:
+        whole = {"offset": offset, "totalSize": 6, "nextOffset": min(offset + limit, 6)}
+        if offset == 0:
+            return MemoryLog(b"").page(0, 1).to_dict() | whole | {"nextOffset": 3, "data": "\ufffd"}
+        return MemoryLog(b"").page(0, 1).to_dict() | whole | {"data": "日日"[: 2 - offset // 4]}
+
+    with log_server(page) as server:
+        with contextlib.suppress(InvalidResponse):
+            read_lines(connect(server.url), "job_1")
+        assert len(server.requests) < 20
