@@ -108,8 +108,7 @@ class LineIndex:
         """See the text, also as UTF-8, of the bytes from what was seen to `end`."""
         if end == self.size:
             return
-        self._remember_starts(text, raw, end)
-        self.newlines += raw.count(b"\n")
+        self.newlines = self._remember_starts(text, raw, end)
         self.size = end
         self._ends_with_newline = raw.endswith(b"\n")
         while len(self._starts) > MAX_CHECKPOINTS:
@@ -117,25 +116,33 @@ class LineIndex:
             self._starts = self._starts[::2]
             self._numbers = self._numbers[::2]
 
-    def _remember_starts(self, text: str, raw: bytes, end: int) -> None:
-        """Note line starts whose byte is certain: before and after what could not be decoded."""
+    def _remember_starts(self, text: str, raw: bytes, end: int) -> int:
+        """Note line starts whose byte is certain: before and after what could not be decoded.
+
+        Returns:
+            How many newlines there are up to `end`.
+        """
         # To look for a character in a text is faster than for its bytes.
         if REPLACEMENT not in text:
-            self._remember(raw, self.size, self.newlines)
-            return
-        self._remember(raw[: raw.find(_REPLACEMENT)], self.size, self.newlines)
+            return self._remember(raw, self.size, self.newlines)
+        first = raw.find(_REPLACEMENT)
         last = raw.rfind(_REPLACEMENT) + len(_REPLACEMENT)
-        before = raw.count(b"\n", 0, last)
-        self._remember(raw[last:], end - (len(raw) - last), self.newlines + before)
+        before = self._remember(raw[:first], self.size, self.newlines)
+        before += raw.count(b"\n", first, last)
+        return self._remember(raw[last:], end - (len(raw) - last), before)
 
-    def _remember(self, raw: bytes, offset: int, number: int) -> None:
-        """Note line starts in a text whose first byte is at `offset`, in the line `number`."""
+    def _remember(self, raw: bytes, offset: int, number: int) -> int:
+        """Note line starts in a text whose first byte is at `offset`, in the line `number`.
+
+        Returns:
+            The number of the line in which it ends.
+        """
         counted = 0
         while True:
             wanted = self._starts[-1] + self._spacing - offset
             newline = raw.find(b"\n", max(wanted - 1, counted))
             if newline < 0:
-                return
+                return number + raw.count(b"\n", counted)
             number += raw.count(b"\n", counted, newline + 1)
             counted = newline + 1
             self._starts.append(offset + counted)

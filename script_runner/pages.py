@@ -133,8 +133,8 @@ def utf8_of(source: PageSource, page: LogPage) -> bytes:
         InvalidResponse: If the text cannot be that of so many bytes.
     """
     raw, size = page.data.encode(), page.next_offset - page.offset
-    # A replacement is three bytes long and stands for one to three.
-    if size > len(raw) or size < len(raw) - 2 * page.data.count(REPLACEMENT):
+    # A replacement is three bytes long and stands for one to three. Counted only if it matters.
+    if size != len(raw) and not 0 < len(raw) - size <= 2 * page.data.count(REPLACEMENT):
         raise InvalidResponse(
             f"{source.name}: {len(page.data)} characters came for the bytes {page.offset} to "
             f"{page.next_offset}, which cannot be their text. Is this a script-runner?"
