@@ -36,6 +36,12 @@ def soon_gone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again at once: the pauses would take most of the time of many short waits."""
+    monkeypatch.setattr(waiting, "FIRST_INTERVAL_SECONDS", 0.001)
+
+
+@pytest.fixture
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> float:
     """Every time limit of the product, made short; returns it in seconds."""
     monkeypatch.setattr(waiting, "AWAY_SECONDS", LIMIT_SECONDS)

@@ -45,6 +45,11 @@ class Place:
     healthy: int = 0
 
     @property
+    def good_status(self) -> int:
+        """The status of a good answer."""
+        return 202 if self.block == "run-script-async" else 200
+
+    @property
     def is_run(self) -> bool:
         """Whether the fault meets `POST /run`."""
         return self.kind == RUN
@@ -122,6 +127,10 @@ class FaultyRunner:
         self.runs = 0
         self._place = place
         self._fault = fault
+        self._seen = 0
+
+    def renew(self) -> None:
+        """Answer well as often as at first, to another attempt."""
         self._seen = 0
 
     def answer(self, request: Request, stopped: threading.Event) -> Iterable[Step]:

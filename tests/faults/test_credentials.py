@@ -18,14 +18,13 @@ from script_runner import (
     RequestRejected,
     RequestTimedOut,
     ScriptRunnerError,
-    waiting,
 )
 from tests.faults.attempts import HEADER, IS_IT, MAY_RUN, TRY_AGAIN, attempt
 from tests.faults.places import PAGE_BYTES, PLACES, Place, answering, at_every_place, schema_of
 from tests.misbehaving_server import Action, MisbehavingServer, Step, http_answer, json_answer
 from tests.script_runner.documented import documented
 
-pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone", "quiet_http")
+pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone", "quick_looks", "quiet_http")
 
 FORMS: dict[str, tuple[str, str]] = {
     "the password": ("s3cret/pass", "…"),
@@ -42,12 +41,6 @@ FORMS: dict[str, tuple[str, str]] = {
     "the header percent-encoded": (HEADER.replace("=", "%3D"), "…"),
 }
 """What a server writes, and what is shown of it."""
-
-
-@pytest.fixture(autouse=True)
-def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look again at once: the waits would take most of the time of these tests."""
-    monkeypatch.setattr(waiting, "FIRST_INTERVAL_SECONDS", 0.001)
 
 
 @pytest.fixture
