@@ -55,6 +55,7 @@ def _pattern_of(secret: str) -> str:
     return "".join(map(_pattern_of_character, re.sub(r"\\+", r"\\", secret)))
 
 
+@functools.lru_cache(maxsize=256)
 def _pattern_of_character(character: str) -> str:
     """What a character may have become. Possessive, so that no text takes long to search."""
     raw, units = character.encode(), character.encode("utf-16-be")

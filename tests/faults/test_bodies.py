@@ -7,14 +7,14 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from script_runner import InvalidResponse, RequestRejected
 from tests.description import load
-from tests.faults.attempts import IS_IT
+from tests.faults.attempts import IS_IT, Attempt
 from tests.faults.places import (
     FIRST_PLACES,
     PLACES,
@@ -23,6 +23,7 @@ from tests.faults.places import (
     at_every_place,
     faulty,
     schema_of,
+    tried_with_each,
 )
 from tests.misbehaving_server import Step, http_answer, json_answer
 
@@ -81,29 +82,41 @@ def changed(whole: bytes, **fields: object) -> bytes:
     return json_answer(int(head.split()[1]), kept)
 
 
-@at_every_place
-def test_a_missing_field_is_an_invalid_response(place: Place) -> None:
-    for field in SCHEMAS[schema_of(place)]["properties"]:
-        with faulty(place, functools.partial(_with_field, field, ...)) as server:
-            tried = place.try_at(server.url)
-        said = rf"answer {place.good_status} lacks the field {field} \(\".*\"\)"
-        tried.failed(InvalidResponse, f"{place.line} at {server.url}", said, IS_IT)
-
-
-@at_every_place
-def test_a_field_of_a_wrong_type_is_an_invalid_response(place: Place) -> None:
-    for field, described in SCHEMAS[schema_of(place)]["properties"].items():
-        wrong = [JSON_TYPES[name] for name in JSON_TYPES if name not in allowed_types(described)]
-        for value in wrong:
-            with faulty(place, functools.partial(_with_field, field, value)) as server:
-                tried = place.try_at(server.url)
-            said = rf"answer {place.good_status} is not as described: .+ \(\".*\"\)"
-            tried.failed(InvalidResponse, f"{place.line} at {server.url}", said, IS_IT)
-        assert wrong
+def with_each(
+    place: Place, changes: Iterable[tuple[str, object]]
+) -> Iterator[tuple[str, str, Attempt]]:
+    """Each field that is changed with the line of the request, and what came of it."""
+    listed = list(changes)
+    faults = [functools.partial(_with_field, field, value) for field, value in listed]
+    for (field, _), (url, tried) in zip(listed, tried_with_each(place, faults), strict=True):
+        yield field, f"{place.line} at {url}", tried
 
 
 def _with_field(field: str, value: object, whole: bytes, _stopped: object) -> list[Step]:
     return [changed(whole, **{field: value})]
+
+
+@at_every_place
+def test_a_missing_field_is_an_invalid_response(place: Place) -> None:
+    fields = SCHEMAS[schema_of(place)]["properties"]
+    for field, line, tried in with_each(place, [(field, ...) for field in fields]):
+        said = rf"answer {place.good_status} lacks the field {field} \(\".*\"\)"
+        tried.failed(InvalidResponse, line, said, IS_IT)
+
+
+@at_every_place
+def test_a_field_of_a_wrong_type_is_an_invalid_response(place: Place) -> None:
+    fields = SCHEMAS[schema_of(place)]["properties"]
+    wrong = [
+        (field, value)
+        for field, described in fields.items()
+        for name, value in JSON_TYPES.items()
+        if name not in allowed_types(described)
+    ]
+    assert {field for field, _ in wrong} == set(fields)
+    for _, line, tried in with_each(place, wrong):
+        said = rf"answer {place.good_status} is not as described: .+ \(\".*\"\)"
+        tried.failed(InvalidResponse, line, said, IS_IT)
 
 
 MANY_BYTES = 50_000_000

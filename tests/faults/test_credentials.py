@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -19,8 +19,16 @@ from script_runner import (
     RequestTimedOut,
     ScriptRunnerError,
 )
-from tests.faults.attempts import HEADER, IS_IT, MAY_RUN, TRY_AGAIN, attempt
-from tests.faults.places import PAGE_BYTES, PLACES, Place, answering, at_every_place, schema_of
+from tests.faults.attempts import HEADER, IS_IT, MAY_RUN, TRY_AGAIN, Attempt, attempt
+from tests.faults.places import (
+    PAGE_BYTES,
+    PLACES,
+    Fault,
+    Place,
+    at_every_place,
+    schema_of,
+    tried_with_each,
+)
 from tests.misbehaving_server import Action, MisbehavingServer, Step, http_answer, json_answer
 from tests.script_runner.documented import documented
 
@@ -142,12 +150,20 @@ SPOTS: dict[str, Spot] = {
 @at_every_place
 @pytest.mark.parametrize("spot", SPOTS.values(), ids=SPOTS)
 def test_what_repeats_the_credentials_is_shown_without_them(place: Place, spot: Spot) -> None:
-    for written, shown in FORMS.values():
-        with answering(place, *spot.answer(written)) as server:
-            tried = place.try_at(server.url)
+    answers = [spot.answer(written) for written, _ in FORMS.values()]
+    for shown, url, tried in shown_in_each(place, answers):
         assert type(tried.error) is spot.error, tried
         said = spot.said(shown).replace(LOST, MAY_RUN if place.is_run else TRY_AGAIN)
-        assert str(tried.error) == f"{place.line} at {server.url}: {said}"
+        assert str(tried.error) == f"{place.line} at {url}: {said}"
+
+
+def shown_in_each(
+    place: Place, answers: Sequence[list[Step]]
+) -> Iterator[tuple[str, str, Attempt]]:
+    """What is shown of each form, the URL of the server that wrote it, and what came of it."""
+    faults: list[Fault] = [lambda *_, steps=steps: steps for steps in answers]
+    each = zip(FORMS.values(), tried_with_each(place, faults), strict=True)
+    return ((shown, url, tried) for (_, shown), (url, tried) in each)
 
 
 DATED = {name: place for name, place in PLACES.items() if schema_of(place) == "Job"}
@@ -157,13 +173,14 @@ DATED = {name: place for name, place in PLACES.items() if schema_of(place) == "J
 def test_a_date_that_repeats_the_credentials_is_shown_without_them(place: Place) -> None:
     job = documented("getJob", "succeeded")
     del job["createdAt"]
-    for written, shown in FORMS.values():
-        with answering(place, json_answer(200, {"createdAt": written} | job)) as server:
-            tried = place.try_at(server.url)
+    answers: list[list[Step]] = [
+        [json_answer(200, {"createdAt": written} | job)] for written, _ in FORMS.values()
+    ]
+    for shown, url, tried in shown_in_each(place, answers):
         body = json.dumps({"createdAt": shown} | job, ensure_ascii=False)[:200]
         assert type(tried.error) is InvalidResponse
         assert str(tried.error) == (
-            f"{place.line} at {server.url}: answer 200 is not as described: Invalid isoformat "
+            f"{place.line} at {url}: answer 200 is not as described: Invalid isoformat "
             f"string: '{shown}' (\"{body}…\"). {IS_IT}"
         )
 
