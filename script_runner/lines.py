@@ -7,15 +7,17 @@ newline counts. The lines are those of `bytes.decode("utf-8", "replace")` of the
 from __future__ import annotations
 
 import bisect
+import contextlib
 import threading
 from array import array
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from generated_client.models import LogPage
 from script_runner import inputs
 from script_runner.client import Runner
-from script_runner.errors import InvalidResponse, ScriptRunnerError
+from script_runner.errors import InvalidResponse, RequestTimedOut, ScriptRunnerError
 from script_runner.inputs import Stream
 from script_runner.pages import (
     PAGE_BYTES,
@@ -205,7 +207,7 @@ def read_lines(
 def lines_of_log(log: RunnerLog, *, offset: int, limit: int) -> LogLines:
     """Read lines of a log as `read_lines` does, by the index that is remembered of it."""
     index = _indexes.get(log.key)
-    with index.lock:
+    with _held(index.lock, log):
         try:
             return lines_of(log, index, offset, limit)
         except BaseException as error:
@@ -213,6 +215,17 @@ def lines_of_log(log: RunnerLog, *, offset: int, limit: int) -> LogLines:
                 # What was seen of this log cannot be trusted any more, or was half noted.
                 index.forget()
             raise
+
+
+@contextlib.contextmanager
+def _held(lock: threading.Lock, log: RunnerLog) -> Iterator[None]:
+    """Hold the lock of a log, which another call may be reading."""
+    if not lock.acquire(timeout=log.seconds_left() if log.seconds_left else -1):
+        raise RequestTimedOut(f"{log.name} is being read by another call. Try again.")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def lines_of(source: PageSource, index: LineIndex, offset: int, limit: int) -> LogLines:

@@ -46,10 +46,6 @@ class PageSource(Protocol):
         """The page of at most `limit` bytes from the byte `offset`."""
 
 
-def _answer_seconds() -> float:
-    return ANSWER_SECONDS
-
-
 class RunnerLog:
     """The log of one stream of a job, read from a script-runner."""
 
@@ -66,8 +62,9 @@ class RunnerLog:
             runner: See `connect`.
             job_id: The job.
             stream: `stdout` or `stderr`.
-            seconds_left: Gives the time limit of the next page, that of a call by default; may
-                raise to end the reading.
+            seconds_left: Gives what is left of the time for reading, so that no page takes
+                longer, or raises where nothing is left; by default a page may take as long as
+                any call.
 
         Raises:
             InvalidInput: If the stream is none.
@@ -75,7 +72,7 @@ class RunnerLog:
         self._runner = runner
         self._job_id = job_id
         self._stream = GetJobLogsStream(inputs.stream({"stream": stream}, "stream"))
-        self._seconds_left = seconds_left or _answer_seconds
+        self.seconds_left = seconds_left
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -101,7 +98,7 @@ class RunnerLog:
             stream=self._stream,
             offset=offset,
             limit=limit,
-            time_limit_seconds=self._seconds_left(),
+            time_limit_seconds=self.seconds_left() if self.seconds_left else ANSWER_SECONDS,
         )
         got = page.next_offset - offset
         most = min(limit, max(0, page.total_size - offset))

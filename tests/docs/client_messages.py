@@ -11,7 +11,7 @@ from unittest import mock
 
 from generated_client.api.jobs import cancel_job, get_job, get_job_logs, run_script
 from generated_client.models import AcceptedJob, RunRequest
-from script_runner import connect, wait_for_job
+from script_runner import connect, read_lines, wait_for_job
 from script_runner.limits import MAX_ANSWER_BYTES
 from script_runner.waiting import MAX_STREAMED_LINES
 from tests.block_runner import RecordingContext, run_block
@@ -249,6 +249,10 @@ def waiting() -> Named:
     ):
         look_once(url, on_line=lambda line, _: lines.append(line))
         yield "output that is not read in time", Message(lines[-1], ("get-job-logs",))
+    with long_output() as url, mock.patch("script_runner.lines.LineIndex") as index:
+        index.return_value.lock.acquire.return_value = False
+        text = said_by(read_lines, connect(url), "job_2")
+    yield "a log that another call is reading", Message(text, ("job_2", url))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import pytest
 
 from generated_client.api.jobs import cancel_job, get_job
 from generated_client.models import Job
-from script_runner import InvalidInput, RunnerUnreachable, connect, transport
+from script_runner import InvalidInput, RequestRejected, RunnerUnreachable, connect, transport
 from script_runner.transport import Transport
 from tests.misbehaving_server import (
     Action,
@@ -212,6 +212,25 @@ def test_a_proxy_that_refuses_to_connect_is_an_unreachable_runner(
             connect("https://runner.example:3000").call(get_job, "job_1")
     assert [request.method for request in proxy.requests] == ["CONNECT"]
     assert proxy.requests[0].target == "runner.example:3000"
+
+
+def test_a_proxy_that_repeats_its_credentials_is_shown_without_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer(request: Request) -> list[Step]:
+        sent = request.headers["proxy-authorization"]
+        if request.method == "CONNECT":
+            return [f"HTTP/1.1 407 {sent} s3cret/pass\r\nContent-Length: 0\r\n\r\n".encode()]
+        return [http_answer(407, f"you sent {sent} s3cret%2Fpass".encode())]
+
+    with MisbehavingServer(answer) as proxy:
+        url = proxy.url.replace("//", "//any:s3cret%2Fpass@")
+        monkeypatch.setenv("HTTP_PROXY", url)
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        with pytest.raises(RunnerUnreachable, match=r"\(ProxyError: 407 Basic … …\)\. "):
+            connect("https://echo.example").call(get_job, "job_1")
+        with pytest.raises(RequestRejected, match=r' \("you sent Basic … …"\)\. '):
+            connect("http://echo.example").call(get_job, "job_1")
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "http://", "ftp://proxy.example"])

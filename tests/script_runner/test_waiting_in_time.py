@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,11 +18,13 @@ from script_runner import (
     connect,
     lines,
     pages,
+    read_lines,
     wait_for_job,
     waiting,
 )
 from tests.misbehaving_server import Action, Request, Step, http_answer
 from tests.script_runner.scripted_runner import JOB_ID, ScriptedRunner, State
+from tests.waiting import wait_until
 
 RUNNING = State("running")
 ENDED = State("succeeded")
@@ -113,6 +116,20 @@ def test_a_job_that_has_ended_is_returned_although_its_log_does_not_come() -> No
 def test_a_job_that_ended_before_the_runner_fell_silent_is_returned() -> None:
     runner = WithoutLogs([State("succeeded", TEXT), SILENCE])
     assert lines_until_the_end(runner, 0.5) == [f"stdout {MISSING}"]
+
+
+def test_a_log_that_another_call_is_reading_is_waited_for_no_longer_than_the_wait() -> None:
+    with WithoutLogs([State("running", TEXT)]).listening() as server, ThreadPoolExecutor(1) as one:
+        runner = connect(server.url)
+        index = lines._indexes.get((runner.url, JOB_ID, "stdout"))
+        reading = one.submit(read_lines, runner, JOB_ID)
+        wait_until(index.lock.locked)
+        with pytest.raises(RequestTimedOut) as caught:
+            wait_for_job(runner, JOB_ID, timeout_seconds=0.5, on_line=lambda *_: None)
+        assert not reading.done()
+        # Ends the other call, too.
+        server.__exit__()
+    assert str(caught.value).startswith(f"job job_1 at {server.url} is still running after 0.5 s.")
 
 
 HUGE = b"a line\n" * 100_000
