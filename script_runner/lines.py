@@ -260,8 +260,11 @@ class _Watched:
 
     def __init__(self, source: PageSource) -> None:
         self._source = source
-        self.name = source.name
         self.last: LogPage | None = None
+
+    @property
+    def name(self) -> str:
+        return self._source.name
 
     def page(self, offset: int, limit: int) -> LogPage:
         self.last = self._source.page(offset, limit)

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from script_runner import connect, read_lines
 from script_runner.address import secrets_of
 from script_runner.redaction import Redaction
 from tests.script_runner.log_strategies import QUICK
+from tests.script_runner.page_server import log_server, reference
 
 FORMS: dict[str, Callable[[str], str]] = {
     "as it is": str,
@@ -99,3 +101,15 @@ def test_a_text_of_many_backslashes_is_searched_in_no_time() -> None:
 )
 def test_what_is_secret_of_a_url(url: str, wanted: tuple[str, ...]) -> None:
     assert dict.fromkeys(secrets_of(httpx.URL(url))) == dict.fromkeys(wanted)
+
+
+def test_nothing_is_searched_for_secrets_where_all_goes_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To make what they are searched with takes longer than a call."""
+    monkeypatch.setattr(Redaction, "__call__", None)
+    monkeypatch.setattr(Redaction, "_pattern", None)
+    with log_server(reference(b"a\n" * 100)) as server:
+        runner = connect(server.url.replace("//", "//any:s3cret@"))
+        assert read_lines(runner, "job_1", limit=1).lines == ["a"]
+        assert read_lines(runner, "job_1", offset=99).lines == ["a"]
