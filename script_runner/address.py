@@ -50,6 +50,15 @@ def _why_not(text: str, url: httpx.URL) -> str | None:
         return f"it has an @ after its host{_ESCAPES}"
     if any(character.isspace() for character in text):
         return "it has a space in it"
+    return why_not_found(url)
+
+
+def why_not_found(url: httpx.URL) -> str | None:
+    """Why the host and port of a URL cannot be asked, None where they can.
+
+    Raises:
+        ValueError: If the host is no name that can be looked up.
+    """
     if url.port is not None and not 0 < url.port <= MAX_PORT:
         return f"its port is not between 1 and {MAX_PORT}"
     # What the name is made of before it is looked up; an empty part or one too long is an error.
@@ -58,12 +67,15 @@ def _why_not(text: str, url: httpx.URL) -> str | None:
 
 
 def secrets_of(url: httpx.URL) -> tuple[str, ...]:
-    """What a server could repeat of the credentials in a URL: the password, and the header."""
+    """What a server could repeat of the credentials in a URL: the password, and the header.
+
+    The user name is no secret beside a password: it may be any word, such as `any`. Without a
+    password it is what lets one in, and is one.
+    """
     if not url.userinfo:
         return ()
-    encoded = url.userinfo.decode("ascii").partition(":")[2]
     _, header = basic_auth(url).split()
-    return tuple(secret for secret in (header, encoded, url.password) if secret)
+    return header, header.rstrip("="), url.password or url.username
 
 
 def basic_auth(url: httpx.URL) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import httpx
 
 from generated_client.errors import UnexpectedStatus
 from generated_client.models import Error
 from script_runner.limits import MAX_ANSWER_BYTES, AnswerTooLarge
+from script_runner.redaction import Redaction
 from script_runner.validation import check_types
 
 SHOWN_BODY_CHARACTERS = 200
@@ -30,12 +29,13 @@ UNUSABLE = (
 """What a call raises for an answer that is no answer of the API."""
 
 
-def why_unusable(failure: Exception, response: httpx.Response) -> str:
+def why_unusable(failure: Exception, response: httpx.Response, hide: Redaction) -> str:
     """Why an answer cannot be used, as the end of a sentence.
 
     Args:
         failure: One of `UNUSABLE`.
         response: The answer, perhaps not read to its end.
+        hide: Takes the credentials out of what the answer says.
     """
     match failure:
         case AnswerTooLarge():
@@ -43,7 +43,8 @@ def why_unusable(failure: Exception, response: httpx.Response) -> str:
         case UnexpectedStatus():
             return "is not an answer of script-runner"
         case httpx.DecodingError():
-            return f"is not the {response.headers.get('Content-Encoding')} it says it is"
+            packing = one_line(hide(response.headers.get("Content-Encoding", "text")))
+            return f"is not the {packing} it says it is"
     try:
         body = response.json()
     except (ValueError, RecursionError):
@@ -52,41 +53,31 @@ def why_unusable(failure: Exception, response: httpx.Response) -> str:
         return "is not a JSON object"
     if isinstance(failure, KeyError):
         return f"lacks the field {failure.args[0]}"
-    return f"is not as described: {failure}"
+    return f"is not as described: {one_line(hide(str(failure)))}"
 
 
-def error_of(
-    response: httpx.Response, secrets: Sequence[str] = ()
-) -> tuple[str | None, str | None]:
-    """The code and message of an `Error` body without these secrets, None for any other body."""
+def error_of(response: httpx.Response, hide: Redaction) -> tuple[str | None, str | None]:
+    """The code and message of an `Error` body without credentials, None for any other body."""
     try:
         error = Error.from_dict(response.json())
         check_types(error)
     except (*UNUSABLE, httpx.ResponseNotRead):
         return None, None
-    return _without(error.error.code, secrets), _without(error.error.message, secrets)
+    return hide(error.error.code), hide(error.error.message)
 
 
-def start_of(response: httpx.Response, secrets: Sequence[str] = ()) -> str:
-    """The start of a body for a message, on one line, without these secrets."""
+def start_of(response: httpx.Response, hide: Redaction) -> str:
+    """The start of a body for a message, on one line, without credentials."""
     try:
-        # At most four bytes a character. Not `text`: the charset an answer names may be any codec.
-        start = response.content[: SHOWN_BODY_CHARACTERS * 8].decode("utf-8", "replace")
+        # Not `text`: the charset an answer names may be any codec.
+        shown = one_line(hide.start(response.content, SHOWN_BODY_CHARACTERS * 8))
     except httpx.ResponseNotRead:
         return ""
-    shown = one_line(_without(start, secrets))
-    return f' ("{shown}")' if shown else " (empty)"
-
-
-def _without(text: str, secrets: Sequence[str]) -> str:
-    """A text without what somebody repeats in it of the credentials that were sent to him."""
-    for secret in secrets:
-        text = text.replace(secret, "…")
-    return text
+    return f' ("{shown.rstrip(".")}")' if shown else " (empty)"
 
 
 def one_line(text: str) -> str:
-    """A text of somebody else as a part of a sentence: one line, not long, without a full stop."""
+    """A text of somebody else as a part of a sentence: on one line, and not long."""
     line = " ".join(text.split())
     shown = line[:SHOWN_BODY_CHARACTERS]
-    return f"{shown}…" if len(line) > len(shown) else line.rstrip(".")
+    return f"{shown}…" if len(line) > len(shown) else line

@@ -119,7 +119,7 @@ def _encodable(name: str, value: str) -> str:
 def _shown(value: object) -> str:
     try:
         shown = "null" if value is None else repr(value)
-    except ValueError:
-        # A number of more than 4300 digits.
+    except (ValueError, RecursionError):
+        # A number of more than 4300 digits, or what is nested too deep.
         shown = f"a value of type {type(value).__name__}"
     return shown if len(shown) <= 80 else f"{shown[:80]}…"

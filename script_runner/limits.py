@@ -19,6 +19,9 @@ import httpx
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """The largest answer: a log page of 1 MiB is six times that when each byte is escaped in JSON."""
 
+LONGEST_LIMIT_SECONDS = 2_000_000
+"""The longest time limit of a call, 23 days; a socket takes none of more than 2**31 ms."""
+
 WRITE_BYTES = 64 * 1024
 """The most bytes written between two looks at the clock."""
 

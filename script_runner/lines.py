@@ -7,14 +7,17 @@ newline counts. The lines are those of `bytes.decode("utf-8", "replace")` of the
 from __future__ import annotations
 
 import bisect
+import contextlib
 import threading
 from array import array
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from generated_client.models import LogPage
+from script_runner import inputs
 from script_runner.client import Runner
-from script_runner.errors import InvalidResponse
+from script_runner.errors import InvalidResponse, RequestTimedOut, ScriptRunnerError
 from script_runner.inputs import Stream
 from script_runner.pages import (
     PAGE_BYTES,
@@ -23,6 +26,7 @@ from script_runner.pages import (
     RunnerLog,
     has_shrunk,
     read_text,
+    utf8_of,
     without_cut_character,
 )
 
@@ -34,6 +38,8 @@ MAX_CHECKPOINTS = 65_536
 
 MAX_INDEXES = 32
 """The most logs remembered; the one longest unused goes first."""
+
+_REPLACEMENT = REPLACEMENT.encode()
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,10 @@ class LineIndex:
     def __init__(self) -> None:
         """Know nothing yet."""
         self.lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing any more."""
         self._starts = array("q", [0])
         self._numbers = array("q", [0])
         self._spacing = CHECKPOINT_BYTES
@@ -89,43 +99,52 @@ class LineIndex:
             if page.total_size < known:
                 raise has_shrunk(source, known, page.total_size)
             self.truncated = page.truncated
+            raw = utf8_of(source, page)
             # Between whole characters more line starts are certain than between pages.
-            self._add(*without_cut_character(source, page, page.total_size))
+            text, whole = without_cut_character(source, page, page.total_size)
+            if len(text) < len(page.data):
+                raw = raw[: -len(page.data[len(text) :].encode())]
+            self._add(text, raw, whole)
 
-    def _add(self, text: str, end: int) -> None:
-        """See the text of the bytes from what was seen to `end`."""
-        if not text:
+    def _add(self, text: str, raw: bytes, end: int) -> None:
+        """See the text, also as UTF-8, of the bytes from what was seen to `end`."""
+        if end == self.size:
             return
-        self._remember_starts(text, end)
-        self.newlines += text.count("\n")
+        self.newlines = self._remember_starts(text, raw, end)
         self.size = end
-        self._ends_with_newline = text.endswith("\n")
+        self._ends_with_newline = raw.endswith(b"\n")
         while len(self._starts) > MAX_CHECKPOINTS:
             self._spacing *= 2
             self._starts = self._starts[::2]
             self._numbers = self._numbers[::2]
 
-    def _remember_starts(self, text: str, end: int) -> None:
-        """Note line starts whose byte is certain: before and after what could not be decoded."""
-        first, last = text.find(REPLACEMENT), text.rfind(REPLACEMENT)
-        if first < 0:
-            self._remember(text, self.size, self.newlines)
-            return
-        self._remember(text[:first], self.size, self.newlines)
-        after = text[last + 1 :]
-        if after:
-            before = text.count("\n", 0, last + 1)
-            self._remember(after, end - len(after.encode()), self.newlines + before)
+    def _remember_starts(self, text: str, raw: bytes, end: int) -> int:
+        """Note line starts whose byte is certain: before and after what could not be decoded.
 
-    def _remember(self, text: str, offset: int, number: int) -> None:
-        """Note line starts in a text whose first byte is at `offset`, in the line `number`."""
-        raw = text.encode()
+        Returns:
+            How many newlines there are up to `end`.
+        """
+        # To look for a character in a text is faster than for its bytes.
+        if REPLACEMENT not in text:
+            return self._remember(raw, self.size, self.newlines)
+        first = raw.find(_REPLACEMENT)
+        last = raw.rfind(_REPLACEMENT) + len(_REPLACEMENT)
+        before = self._remember(raw[:first], self.size, self.newlines)
+        before += raw.count(b"\n", first, last)
+        return self._remember(raw[last:], end - (len(raw) - last), before)
+
+    def _remember(self, raw: bytes, offset: int, number: int) -> int:
+        """Note line starts in a text whose first byte is at `offset`, in the line `number`.
+
+        Returns:
+            The number of the line in which it ends.
+        """
         counted = 0
         while True:
             wanted = self._starts[-1] + self._spacing - offset
             newline = raw.find(b"\n", max(wanted - 1, counted))
             if newline < 0:
-                return
+                return number + raw.count(b"\n", counted)
             number += raw.count(b"\n", counted, newline + 1)
             counted = newline + 1
             self._starts.append(offset + counted)
@@ -157,10 +176,6 @@ class _Indexes:
                 self._by_log.popitem(last=False)
             return index
 
-    def forget(self, key: tuple[str, str, str]) -> None:
-        with self._lock:
-            self._by_log.pop(key, None)
-
 
 _indexes = _Indexes()
 
@@ -178,18 +193,39 @@ def read_lines(
         limit: The most lines wanted.
 
     Raises:
+        InvalidInput: If there is no such stream, offset or limit.
         ScriptRunnerError: See `Runner.call`; InvalidResponse also where the pages of the log
             do not fit together.
     """
-    key = (runner.url, job_id, stream)
-    index = _indexes.get(key)
+    return lines_of_log(
+        RunnerLog(runner, job_id, stream),
+        offset=inputs.whole_number({"offset": offset}, "offset", default=0, least=0),
+        limit=inputs.whole_number({"limit": limit}, "limit", default=100, least=1),
+    )
+
+
+def lines_of_log(log: RunnerLog, *, offset: int, limit: int) -> LogLines:
+    """Read lines of a log as `read_lines` does, by the index that is remembered of it."""
+    index = _indexes.get(log.key)
+    with _held(index.lock, log):
+        try:
+            return lines_of(log, index, offset, limit)
+        except BaseException as error:
+            if isinstance(error, InvalidResponse) or not isinstance(error, ScriptRunnerError):
+                # What was seen of this log cannot be trusted any more, or was half noted.
+                index.forget()
+            raise
+
+
+@contextlib.contextmanager
+def _held(lock: threading.Lock, log: RunnerLog) -> Iterator[None]:
+    """Hold the lock of a log, which another call may be reading."""
+    if not lock.acquire(timeout=log.seconds_left() if log.seconds_left else -1):
+        raise RequestTimedOut(f"{log.name} is being read by another call. Try again.")
     try:
-        with index.lock:
-            return lines_of(RunnerLog(runner, job_id, stream), index, offset, limit)
-    except InvalidResponse:
-        # What was seen of this log cannot be trusted any more.
-        _indexes.forget(key)
-        raise
+        yield
+    finally:
+        lock.release()
 
 
 def lines_of(source: PageSource, index: LineIndex, offset: int, limit: int) -> LogLines:
@@ -224,8 +260,11 @@ class _Watched:
 
     def __init__(self, source: PageSource) -> None:
         self._source = source
-        self.name = source.name
         self.last: LogPage | None = None
+
+    @property
+    def name(self) -> str:
+        return self._source.name
 
     def page(self, offset: int, limit: int) -> LogPage:
         self.last = self._source.page(offset, limit)

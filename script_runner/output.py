@@ -23,11 +23,11 @@ def whole_output(runner: Runner, job: Job, stream: Stream) -> str:
     Raises:
         ScriptRunnerError: See `Runner.call`.
     """
+    log = RunnerLog(runner, job.job_id, stream)
     is_stdout = stream == "stdout"
     preview = job.stdout_preview if is_stdout else job.stderr_preview
     size = job.stdout_size if is_stdout else job.stderr_size
     truncated = job.stdout_truncated if is_stdout else job.stderr_truncated
     if not truncated and len(preview.encode()) == size and REPLACEMENT not in preview:
         return preview
-    log = RunnerLog(runner, job.job_id, stream)
     return "".join(read_text(log, 0, size))

@@ -8,16 +8,26 @@ place is found by small pages around it, and the next page is begun before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from generated_client.api.jobs import get_job_logs
 from generated_client.models import GetJobLogsStream, LogPage
+from script_runner import inputs
 from script_runner.client import Runner
 from script_runner.errors import InvalidResponse
+from script_runner.inputs import Stream
+from script_runner.transport import ANSWER_SECONDS
 
 PAGE_BYTES = 1024 * 1024
 """The largest page; the wire's limit."""
+
+LEAST_PAGE_BYTES = 64 * 1024
+"""What a page brings at least, less a cut character, if so much was asked for and is there.
+
+It is what the wire gives where no limit is named. By pages of a few bytes, a log that is said to be
+large would be read without end.
+"""
 
 REPLACEMENT = "\ufffd"
 """What a server puts in the place of bytes that it cannot decode."""
@@ -39,41 +49,64 @@ class PageSource(Protocol):
 class RunnerLog:
     """The log of one stream of a job, read from a script-runner."""
 
-    def __init__(self, runner: Runner, job_id: str, stream: str) -> None:
-        """Name the log; nothing is read yet."""
+    def __init__(
+        self,
+        runner: Runner,
+        job_id: str,
+        stream: Stream,
+        seconds_left: Callable[[], float] | None = None,
+    ) -> None:
+        """Name the log; nothing is read yet.
+
+        Args:
+            runner: See `connect`.
+            job_id: The job.
+            stream: `stdout` or `stderr`.
+            seconds_left: Gives what is left of the time for reading, so that no page takes
+                longer, or raises where nothing is left; by default a page may take as long as
+                any call.
+
+        Raises:
+            InvalidInput: If the stream is none.
+        """
         self._runner = runner
         self._job_id = job_id
-        self._stream = GetJobLogsStream(stream)
+        self._stream = GetJobLogsStream(inputs.stream({"stream": stream}, "stream"))
+        self.seconds_left = seconds_left
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells this log from all others."""
+        return self._runner.url, self._job_id, self._stream.value
 
     @property
     def name(self) -> str:
         """The stream, the job and the runner."""
-        return f"the {self._stream} log of job {self._job_id} at {self._runner.url}"
+        job_id = self._runner.quoted(self._job_id)
+        return f"the {self._stream} log of job {job_id} at {self._runner.url}"
 
     def page(self, offset: int, limit: int) -> LogPage:
         """Read a page; see `PageSource`.
 
         Raises:
             ScriptRunnerError: See `Runner.call`; InvalidResponse also for a page that is not
-                the one asked for, that does not advance, or whose text is not that of its bytes.
+                the one asked for, or that brings much less than was asked for and is there.
         """
         page = self._runner.call(
-            get_job_logs, self._job_id, stream=self._stream, offset=offset, limit=limit
+            get_job_logs,
+            self._job_id,
+            stream=self._stream,
+            offset=offset,
+            limit=limit,
+            time_limit_seconds=self.seconds_left() if self.seconds_left else ANSWER_SECONDS,
         )
-        if page.offset != offset or not offset <= page.next_offset <= offset + limit:
+        got = page.next_offset - offset
+        most = min(limit, max(0, page.total_size - offset))
+        least = max(min(most, LEAST_PAGE_BYTES) - MAX_CHARACTER_BYTES + 1, min(most, 1))
+        if page.offset != offset or not least <= got <= most:
             raise InvalidResponse(
                 f"{self.name}: asked for {limit} bytes from {offset}, got {page.offset} to "
-                f"{page.next_offset}. Is this a script-runner?"
-            )
-        if page.next_offset == offset < page.total_size:
-            raise InvalidResponse(
-                f"{self.name}: a page does not advance beyond byte {offset} of "
-                f"{page.total_size}, so the rest cannot be read. Is this a script-runner?"
-            )
-        if not _may_be_the_text_of(page.data, page.next_offset - offset):
-            raise InvalidResponse(
-                f"{self.name}: {len(page.data)} characters came for the bytes {offset} to "
-                f"{page.next_offset}, which cannot be their text. Is this a script-runner?"
+                f"{page.next_offset} of {page.total_size}. Is this a script-runner?"
             )
         return page
 
@@ -86,10 +119,24 @@ def has_shrunk(source: PageSource, known: int, total_size: int) -> InvalidRespon
     )
 
 
-def _may_be_the_text_of(text: str, size: int) -> bool:
-    """Whether a text can be that of so many bytes: a replacement stands for one to three."""
-    longest = len(text.encode())
-    return longest - 2 * text.count(REPLACEMENT) <= size <= longest
+def utf8_of(source: PageSource, page: LogPage) -> bytes:
+    """The text of a page as UTF-8, which is as long as its bytes but for replacements.
+
+    Args:
+        source: Where the page came from.
+        page: The page.
+
+    Raises:
+        InvalidResponse: If the text cannot be that of so many bytes.
+    """
+    raw, size = page.data.encode(), page.next_offset - page.offset
+    # A replacement is three bytes long and stands for one to three. Counted only if it matters.
+    if size != len(raw) and not 0 < len(raw) - size <= 2 * page.data.count(REPLACEMENT):
+        raise InvalidResponse(
+            f"{source.name}: {len(page.data)} characters came for the bytes {page.offset} to "
+            f"{page.next_offset}, which cannot be their text. Is this a script-runner?"
+        )
+    return raw
 
 
 def read_text(source: PageSource, start: int, end: int) -> Iterator[str]:
@@ -104,12 +151,14 @@ def read_text(source: PageSource, start: int, end: int) -> Iterator[str]:
         The text, in pieces of at most a page.
 
     Raises:
-        InvalidResponse: If the log turns out to be shorter than `end`.
+        InvalidResponse: If the log turns out to be shorter than `end`, or a text cannot be that
+            of its bytes.
     """
     while start < end:
         page = source.page(start, min(PAGE_BYTES, end - start))
         if page.total_size < end:
             raise has_shrunk(source, end, page.total_size)
+        utf8_of(source, page)
         text, start = without_cut_character(source, page, end)
         yield text
 

@@ -16,7 +16,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from script_runner.address import basic_auth
+from script_runner.address import basic_auth, secrets_of, why_not_found
 from script_runner.errors import InvalidInput
 from script_runner.limits import BoundedResponse, LimitedBackend
 
@@ -78,6 +78,7 @@ class Transport:
 
     Attributes:
         proxy: The URL of that proxy, without credentials; None where none is used.
+        secrets: What must not be shown of the credentials that are sent.
     """
 
     def __init__(self, base_url: httpx.URL) -> None:
@@ -102,6 +103,7 @@ class Transport:
         self._local = threading.local()
         proxy = _proxy_for(base_url)
         self.proxy = None if proxy is None else str(proxy.copy_with(userinfo=b"")).rstrip("/")
+        self.secrets = secrets_of(base_url) + (() if proxy is None else secrets_of(proxy))
         self._pool = _pool(base_url, proxy)
         # A runner that `connect` has dropped closes its connections when the last call has ended.
         weakref.finalize(self, self._pool.close)
@@ -212,11 +214,14 @@ def _proxy_for(base_url: httpx.URL) -> httpx.URL | None:
     variable = f"{base_url.scheme.upper()}_PROXY or ALL_PROXY"
     try:
         url = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
+        why = why_not_found(url)
     except (httpx.InvalidURL, ValueError):
+        why = "it cannot be read as a URL"
+    if why is not None:
         raise InvalidInput(
-            f"{variable} of the environment cannot be read as a URL: correct it, or go around it "
+            f"{variable} of the environment cannot be used, {why}: correct it, or go around it "
             f"with NO_PROXY={host}"
-        ) from None
+        )
     if url.scheme not in ("http", "https") or not url.host:
         raise InvalidInput(
             f"{variable} of the environment names no http or https proxy, the only ones that can "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -15,8 +16,10 @@ from script_runner.errors import (
     ScriptRunnerError,
 )
 from script_runner.inputs import Stream
-from script_runner.lines import read_lines
+from script_runner.lines import lines_of_log
+from script_runner.pages import RunnerLog
 from script_runner.status import has_ended, status_of
+from script_runner.transport import ANSWER_SECONDS
 
 FIRST_INTERVAL_SECONDS = 0.05
 """How long after the first look at a job the second one is."""
@@ -26,6 +29,10 @@ MAX_INTERVAL_SECONDS = 5.0
 
 INTERVAL_SHARE = 0.05
 """The time between two looks, as a share of the time waited: an end is seen at most so late."""
+
+LEAST_LOOK_SECONDS = 5.0
+"""How long a look at a job and its output may take although the wait is over; a wait of no time
+looks once."""
 
 AWAY_SECONDS = 60.0
 """How long a runner that has answered before may give no answer, while it restarts for instance."""
@@ -55,8 +62,10 @@ def wait_for_job(
     Args:
         runner: See `connect`.
         job_id: The job.
-        timeout_seconds: The longest wait; 0 looks once.
-        on_line: Called with each new line of the job's output and the name of its stream.
+        timeout_seconds: The longest wait; 0 looks once. A look may end up to
+            `LEAST_LOOK_SECONDS` later.
+        on_line: Called with each new line of the job's output and the name of its stream. Where
+            the time is over before the output was read, with the lines up to then.
         on_look: Called after each look with the job and the seconds waited so far.
 
     Returns:
@@ -69,28 +78,48 @@ def wait_for_job(
     begun = time.monotonic()
     deadline = begun + timeout_seconds
     follower = _Follower(runner, job_id, on_line)
-    last_answer: float | None = None
+    job: Job | None = None
+    last_answer = begun
     while True:
+        look = _Look(deadline)
         try:
-            job = runner.call(get_job, job_id)
-            # A runner that goes away before the first log is read has answered too.
-            last_answer = last_answer or time.monotonic()
-            follower.follow(job)
+            job = runner.call(get_job, job_id, time_limit_seconds=look.seconds_left())
+            look.has_found_job = True
+            follower.follow(job, look)
             last_answer = time.monotonic()
         except ScriptRunnerError as error:
-            if last_answer is None or not _is_away(error):
+            if job is None or not _is_away(error):
                 raise
-            if time.monotonic() >= min(deadline, last_answer + AWAY_SECONDS):
-                raise
-        else:
-            waited = last_answer - begun
-            if on_look is not None:
-                on_look(job, waited)
-            if has_ended(job):
-                return job
-            if last_answer >= deadline:
-                raise RequestTimedOut(_too_late(runner, job, timeout_seconds))
+            look.failure = error
+        now = time.monotonic()
+        if look.failure is None and on_look is not None:
+            on_look(job, now - begun)
+        if has_ended(job) and (look.failure is None or now >= deadline):
+            if look.failure is not None:
+                follower.say_that_lines_are_missing()
+            return job
+        if now >= deadline:
+            raise RequestTimedOut(_too_late(runner, job_id, job, timeout_seconds, look))
+        if look.failure is not None and now >= last_answer + AWAY_SECONDS:
+            raise look.failure
         _sleep_until_next_look(begun, deadline)
+
+
+class _Look:
+    """A look at a job and its output, the time for it, and what came of it."""
+
+    def __init__(self, deadline: float) -> None:
+        self._end = max(deadline, time.monotonic() + LEAST_LOOK_SECONDS)
+        self.has_found_job = False
+        self.failure: ScriptRunnerError | None = None
+
+    def seconds_left(self) -> float:
+        """The time limit of the next call."""
+        left = min(ANSWER_SECONDS, self._end - time.monotonic())
+        if left <= 0:
+            raise RequestTimedOut("The time for a look at the job is over.")
+        # As a message shows it.
+        return math.ceil(left * 10) / 10
 
 
 def _sleep_until_next_look(begun: float, deadline: float) -> None:
@@ -105,11 +134,18 @@ def _is_away(error: ScriptRunnerError) -> bool:
     return isinstance(error, RunnerUnreachable | RequestTimedOut)
 
 
-def _too_late(runner: Runner, job: Job, timeout_seconds: float) -> str:
+def _too_late(runner: Runner, job_id: str, job: Job, timeout_seconds: float, look: _Look) -> str:
+    status = runner.quoted(status_of(job.status))
+    go_on = (
+        "wait again with a larger timeout_seconds, look at it with get-job-status, or end it with "
+        "cancel-job."
+    )
+    if look.has_found_job:
+        state = f"is still {status} after {timeout_seconds:g} s. It goes on"
+        return f"job {job_id} at {runner.url} {state}: {go_on}"
     return (
-        f"job {job.job_id} at {runner.url} is still {status_of(job.status)} after "
-        f"{timeout_seconds:g} s. It goes on: wait again with a larger timeout_seconds, look at it "
-        "with get-job-status, or end it with cancel-job."
+        f"job {job_id} at {runner.url} was {status} when it was last seen, and {timeout_seconds:g} "
+        f"s are over. It may go on: {go_on} The last look at it failed: {look.failure}"
     )
 
 
@@ -123,20 +159,31 @@ class _Follower:
         self._passed: dict[Stream, int] = {"stdout": 0, "stderr": 0}
         self._seen_bytes: dict[Stream, int] = {"stdout": 0, "stderr": 0}
 
-    def follow(self, job: Job) -> None:
+    def follow(self, job: Job, look: _Look) -> None:
+        """Pass on what is new.
+
+        Raises:
+            ScriptRunnerError: See `Runner.call`; RequestTimedOut also where no time is left.
+        """
         if self._on_line is None:
             return
-        self._follow_stream(job, "stdout", job.stdout_size)
-        self._follow_stream(job, "stderr", job.stderr_size)
+        self._follow_stream(job, "stdout", job.stdout_size, look)
+        self._follow_stream(job, "stderr", job.stderr_size, look)
 
-    def _follow_stream(self, job: Job, stream: Stream, size: int) -> None:
+    def say_that_lines_are_missing(self) -> None:
+        """Say that the output of a job that has ended could not be read to its end."""
+        if self._on_line is not None:
+            self._on_line("… the end is not shown here; get-job-logs has it.", "stdout")
+
+    def _follow_stream(self, job: Job, stream: Stream, size: int, look: _Look) -> None:
         ended = has_ended(job)
         passed = self._passed[stream]
         if passed > MAX_STREAMED_LINES or not (size > self._seen_bytes[stream] or (ended and size)):
             return
         assert self._on_line is not None
         room = MAX_STREAMED_LINES - passed
-        page = read_lines(self._runner, self._job_id, stream, offset=passed, limit=max(room, 1))
+        log = RunnerLog(self._runner, self._job_id, stream, look.seconds_left)
+        page = lines_of_log(log, offset=passed, limit=max(room, 1))
         # Half a line is passed on when it is whole, or when no more will come.
         known = page.total_lines if ended else page.complete_lines
         for line in page.lines[: min(known - passed, room)]:

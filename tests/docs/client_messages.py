@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
 
 from generated_client.api.jobs import cancel_job, get_job, get_job_logs, run_script
 from generated_client.models import AcceptedJob, RunRequest
-from script_runner import connect, wait_for_job
+from script_runner import connect, read_lines, wait_for_job
 from script_runner.limits import MAX_ANSWER_BYTES
 from script_runner.waiting import MAX_STREAMED_LINES
 from tests.block_runner import RecordingContext, run_block
@@ -25,6 +26,7 @@ from tests.misbehaving_server import (
     http_answer,
     json_answer,
 )
+from tests.script_runner.page_server import MemoryLog, wanted_page
 
 JOB_ID = "job_1"
 DOCUMENTED = {(answer.operation, answer.example): answer.body for answer in answers()}
@@ -190,9 +192,10 @@ def pages() -> Named:
     bad_pages = {
         "another page": [page(offset=3)],
         "a page that does not advance": [page(nextOffset=0, data="")],
+        "a page that brings little": [page(totalSize=20)],
         "a page with another text": [page(data="start\nand more")],
         "a log that shrinks": [
-            page(totalSize=20),
+            page(totalSize=9),
             page(offset=6, nextOffset=6, totalSize=6, data=""),
         ],
     }
@@ -229,22 +232,49 @@ def waiting() -> Named:
     text, url = answered_by(always(json_answer(200, running)), look_once)
     yield "a wait that is over", Message(text, (f"job {JOB_ID}", url, "running", "0 s"))
 
-    data = "line\n" * (MAX_STREAMED_LINES + 1)
-    ended = {**JOB, "jobId": JOB_ID, "stdoutSize": len(data)}
-    whole = page(nextOffset=len(data), totalSize=len(data), data=data)
-
-    def long_output(request: Request) -> list[Step]:
-        return [json_answer(200, whole if "/logs" in request.target else ended)]
+    answered: Iterator[Step] = iter([json_answer(200, running)])
+    text, url = answered_by(
+        lambda _: [next(answered, Action.CLOSE)], look_once, timeout_seconds=0.1
+    )
+    yield "a wait that is over and a runner that is away", Message(text, (JOB_ID, url, "running"))
 
     lines: list[str] = []
-    with MisbehavingServer(long_output) as server:
-        wait_for_job(connect(server.url), JOB_ID, on_line=lambda line, _: lines.append(line))
-    yield "long output", Message(lines[-1], (str(MAX_STREAMED_LINES), "get-job-logs"))
+    with long_output() as url:
+        wait_for_job(connect(url), JOB_ID, on_line=lambda line, _: lines.append(line))
+        yield "long output", Message(lines[-1], (str(MAX_STREAMED_LINES), "get-job-logs"))
+    with (
+        long_output() as url,
+        mock.patch("script_runner.waiting.LEAST_LOOK_SECONDS", 0.1),
+        mock.patch("script_runner.lines.PAGE_BYTES", 4),
+    ):
+        look_once(url, on_line=lambda line, _: lines.append(line))
+        yield "output that is not read in time", Message(lines[-1], ("get-job-logs",))
+    with long_output() as url, mock.patch("script_runner.lines.LineIndex") as index:
+        index.return_value.lock.acquire.return_value = False
+        text = said_by(read_lines, connect(url), "job_2")
+    yield "a log that another call is reading", Message(text, ("job_2", url))
 
 
-def look_once(url: str) -> object:
+@contextlib.contextmanager
+def long_output() -> Iterator[str]:
+    """The URL of a server of a job that has ended and said much."""
+    log = MemoryLog(b"line\n" * (MAX_STREAMED_LINES + 1))
+    ended = {**JOB, "jobId": JOB_ID, "stdoutSize": len(log.raw)}
+
+    def answer(request: Request) -> list[Step]:
+        if "/logs" not in request.target:
+            return [json_answer(200, ended)]
+        _, offset, limit = wanted_page(request)
+        return [json_answer(200, log.page(offset, limit).to_dict())]
+
+    with MisbehavingServer(answer) as server:
+        yield server.url
+
+
+def look_once(url: str, **options: Any) -> object:
     """Wait for a job for no time at all."""
-    return wait_for_job(connect(with_credential(url)), JOB_ID, timeout_seconds=0)
+    given = {"timeout_seconds": 0, **options}
+    return wait_for_job(connect(with_credential(url)), JOB_ID, **given)
 
 
 def outcomes() -> Named:

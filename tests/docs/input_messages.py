@@ -79,6 +79,8 @@ def inputs() -> Named:
     for name, job_id in (("an id that is no UTF-8", "\ud800"), ("a long id", "a" * 10**6)):
         text = said_by(connect(with_credential(url)).call, get_job, job_id)
         yield f"{name}, past the checks of a block", Message(text, (url,))
+    text = said_by(connect(url).call, get_job, JOB_ID, time_limit_seconds=float("inf"))
+    yield "a time limit without end", Message(text, ("time_limit_seconds", "inf"))
 
 
 BAD_URLS = [
@@ -111,7 +113,12 @@ def environment(**variables: str) -> Iterator[None]:
 def environments() -> Named:
     """Proxies and certificates of the environment that cannot be used, and a proxy that is away."""
     away = f"http://127.0.0.1:{free_port()}"
-    for value in ("http://any:{}@proxy.example:port", "socks5://any:{}@proxy.example", "http://"):
+    for value in (
+        "http://any:{}@proxy.example:port",
+        "http://any:{}@proxy.example:99999",
+        "socks5://any:{}@proxy.example",
+        "http://",
+    ):
         with environment(HTTP_PROXY=value.format(CREDENTIAL)):
             text = said_by(connect, "http://needs-a-proxy.example")
         yield f"HTTP_PROXY={value}", Message(text, ("HTTP_PROXY",))

@@ -105,7 +105,7 @@ def test_a_place_that_makes_a_message_is_found(tmp_path: Path) -> None:
     assert {site.function for site in sites_of(MODULES)} >= {
         "text",
         "checked_url",
-        "Runner._raise_failure",
+        "FailedCall.without_answer",
         "wait_for_job",
         "RunnerLog.page",
         "warn_if_cut",

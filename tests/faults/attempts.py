@@ -27,8 +27,10 @@ from tests.block_runner import RecordingContext, run_block
 
 USER, PASSWORD = "anyone-at-all", "s3cret/pass"
 CREDENTIALS = "anyone-at-all:s3cret%2Fpass"
-SECRETS = (USER, "s3cret", base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode())
-"""What must not be seen: the parts of the credentials, and the header that is made of them."""
+HEADER = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+SECRETS = ("s3cret", HEADER[:8], HEADER.rstrip("=")[-8:])
+"""What must not be seen: the password in any form, and the header that is made of it, or a part of
+them. The user name beside a password is no secret."""
 
 MAY_RUN = "The script may have been started: look at the runner's jobs before you run it again."
 STILL_RUNNING = (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import script_runner
-from script_runner import Runner, client, lines, pages, transport, waiting
+from script_runner import Runner, failures, lines, pages, transport, waiting
 from tests import block_runner
 from tests.faults.places import PAGE_BYTES
 
@@ -36,13 +36,22 @@ def soon_gone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def short_limits(monkeypatch: pytest.MonkeyPatch, soon_gone: None) -> float:
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again at once: the pauses would take most of the time of many short waits."""
+    monkeypatch.setattr(waiting, "FIRST_INTERVAL_SECONDS", 0.001)
+
+
+@pytest.fixture
+def short_limits(monkeypatch: pytest.MonkeyPatch) -> float:
     """Every time limit of the product, made short; returns it in seconds."""
+    monkeypatch.setattr(waiting, "AWAY_SECONDS", LIMIT_SECONDS)
+    for module in (pages, waiting):
+        monkeypatch.setattr(module, "ANSWER_SECONDS", LIMIT_SECONDS)
     defaults = Runner.call.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "time_limit_seconds", LIMIT_SECONDS)
     monkeypatch.setattr(script_runner, "SYNC_RUN_SECONDS", LIMIT_SECONDS)
-    for module in (client, transport):
+    for module in (failures, transport):
         monkeypatch.setattr(module, "CONNECT_SECONDS", LIMIT_SECONDS)
     return LIMIT_SECONDS
 

@@ -6,14 +6,15 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
+from script_runner import lines
 from tests.faults.attempts import Attempt, attempt
 from tests.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 from tests.script_runner.documented import documented
-from tests.script_runner.page_server import MemoryLog
+from tests.script_runner.page_server import MemoryLog, wanted_page
 
 JOB_ID = "job_1"
 LOG = "日志 one\nline two\nline three\nline four\n".encode()
@@ -43,6 +44,11 @@ class Place:
     line: str
     inputs: Mapping[str, object] = field(default_factory=dict)
     healthy: int = 0
+
+    @property
+    def good_status(self) -> int:
+        """The status of a good answer."""
+        return 202 if self.block == "run-script-async" else 200
 
     @property
     def is_run(self) -> bool:
@@ -89,10 +95,11 @@ def kind_of(request: Request) -> str:
     return JOB
 
 
-def wanted_page(request: Request) -> tuple[str, int, int]:
-    """The stream, the offset and the limit that a request for a page names."""
-    query = parse_qs(urlsplit(request.target).query)
-    return query["stream"][0], int(query["offset"][0]), int(query["limit"][0])
+def schema_of(place: Place) -> str:
+    """The schema of a good answer at a place."""
+    if place.block == "run-script-async":
+        return "AcceptedJob"
+    return "LogPage" if place.kind == LOGS else "Job"
 
 
 def healthy_answer(block: str, request: Request) -> bytes:
@@ -143,6 +150,23 @@ def faulty(place: Place, fault: Fault) -> Iterator[MisbehavingServer]:
     assert runner.runs == place.block.startswith("run-script")
 
 
-def answering(place: Place, answer: bytes) -> contextlib.AbstractContextManager[MisbehavingServer]:
+def answering(place: Place, *steps: Step) -> contextlib.AbstractContextManager[MisbehavingServer]:
     """A server that gives one answer where a fault is to be."""
-    return faulty(place, lambda _whole, _stopped: [answer])
+    return faulty(place, lambda _whole, _stopped: steps)
+
+
+def tried_with_each(place: Place, faults: Iterable[Fault]) -> Iterator[tuple[str, Attempt]]:
+    """Meet one fault after another at one server, which is quicker than at a server for each.
+
+    Yields:
+        The URL of the server, and what came of the attempt.
+    """
+    now: list[FaultyRunner] = []
+    with MisbehavingServer(lambda request: now[-1].answer(request, server.stopped)) as server:
+        for fault in faults:
+            now.append(FaultyRunner(place, fault))
+            # What was read of the log before belongs to another attempt.
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(lines, "_indexes", lines._Indexes())
+                yield server.url, place.try_at(server.url)
+            assert now[-1].runs == place.block.startswith("run-script")

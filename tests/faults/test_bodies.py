@@ -7,25 +7,27 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from script_runner import InvalidResponse, RequestRejected
 from tests.description import load
-from tests.faults.attempts import IS_IT
+from tests.faults.attempts import IS_IT, Attempt
 from tests.faults.places import (
     FIRST_PLACES,
+    PLACES,
     Place,
     answering,
     at_every_place,
     faulty,
-    healthy_answer,
+    schema_of,
+    tried_with_each,
 )
-from tests.misbehaving_server import MisbehavingServer, Request, Step, http_answer, json_answer
+from tests.misbehaving_server import Step, http_answer, json_answer
 
-pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone")
+pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone", "quick_looks")
 
 HTML = b"<!DOCTYPE html>\n<html><body>Welcome to nginx!</body></html>\n"
 JSON_TYPES: dict[str, Any] = {
@@ -37,12 +39,7 @@ JSON_TYPES: dict[str, Any] = {
     "array": [],
     "object": {},
 }
-SCHEMA_OF = {"run": "Job", "job": "Job", "cancel": "Job", "logs": "LogPage"}
 SCHEMAS = load()["components"]["schemas"]
-
-
-def schema_of(place: Place) -> str:
-    return "AcceptedJob" if place.block == "run-script-async" else SCHEMA_OF[place.kind]
 
 
 def allowed_types(field: dict[str, Any]) -> set[str]:
@@ -51,13 +48,6 @@ def allowed_types(field: dict[str, Any]) -> set[str]:
         field = SCHEMAS[field["$ref"].rpartition("/")[2]]
     types = {field["type"]} if isinstance(field["type"], str) else set(field["type"])
     return types - {"string"} if field.get("format") == "date-time" else types
-
-
-FIELDS = [
-    pytest.param(place, field, id=f"{name}-{field}")
-    for name, place in FIRST_PLACES.items()
-    for field in SCHEMAS[schema_of(place)]["properties"]
-]
 
 
 @at_every_place
@@ -77,7 +67,7 @@ def test_html_is_an_error_that_shows_how_it_begins(place: Place, status: int) ->
 def test_another_json_type_than_an_object_is_an_invalid_response(
     place: Place, json_type: str
 ) -> None:
-    status = 202 if place.block == "run-script-async" else 200
+    status = place.good_status
     with answering(place, json_answer(status, JSON_TYPES[json_type])) as server:
         tried = place.try_at(server.url)
     said = rf"answer {status} is not a JSON object \(\".*\"\)"
@@ -92,25 +82,14 @@ def changed(whole: bytes, **fields: object) -> bytes:
     return json_answer(int(head.split()[1]), kept)
 
 
-@pytest.mark.parametrize(("place", "field"), FIELDS)
-def test_a_missing_field_is_an_invalid_response(place: Place, field: str) -> None:
-    with faulty(place, lambda whole, _: [changed(whole, **{field: ...})]) as server:
-        tried = place.try_at(server.url)
-    said = rf"answer 20\d lacks the field {field} \(\".*\"\)"
-    tried.failed(InvalidResponse, f"{place.line} at {server.url}", said, IS_IT)
-
-
-@pytest.mark.parametrize(("place", "field"), FIELDS)
-def test_a_field_of_a_wrong_type_is_an_invalid_response(place: Place, field: str) -> None:
-    described = SCHEMAS[schema_of(place)]["properties"][field]
-    wrong = [JSON_TYPES[name] for name in JSON_TYPES if name not in allowed_types(described)]
-    for value in wrong:
-        fault = functools.partial(_with_field, field, value)
-        with faulty(place, fault) as server:
-            tried = place.try_at(server.url)
-        said = r"answer 20\d is not as described: .+ \(\".*\"\)"
-        tried.failed(InvalidResponse, f"{place.line} at {server.url}", said, IS_IT)
-    assert wrong
+def with_each(
+    place: Place, changes: Iterable[tuple[str, object]]
+) -> Iterator[tuple[str, str, Attempt]]:
+    """Each field that is changed with the line of the request, and what came of it."""
+    listed = list(changes)
+    faults = [functools.partial(_with_field, field, value) for field, value in listed]
+    for (field, _), (url, tried) in zip(listed, tried_with_each(place, faults), strict=True):
+        yield field, f"{place.line} at {url}", tried
 
 
 def _with_field(field: str, value: object, whole: bytes, _stopped: object) -> list[Step]:
@@ -118,28 +97,26 @@ def _with_field(field: str, value: object, whole: bytes, _stopped: object) -> li
 
 
 @at_every_place
-def test_an_answer_that_shows_the_credentials_that_were_sent_does_not_show_them_on(
-    place: Place,
-) -> None:
-    """As a page for developers does, which lists the headers of the request."""
-    for status in (200, 500):
-        for code in (False, True):
-            tried_with_echo(place, status, code=code)
+def test_a_missing_field_is_an_invalid_response(place: Place) -> None:
+    fields = SCHEMAS[schema_of(place)]["properties"]
+    for field, line, tried in with_each(place, [(field, ...) for field in fields]):
+        said = rf"answer {place.good_status} lacks the field {field} \(\".*\"\)"
+        tried.failed(InvalidResponse, line, said, IS_IT)
 
 
-def tried_with_echo(place: Place, status: int, *, code: bool) -> None:
-    """Let the server say the request's own Authorization header in its answer."""
-
-    def answer(request: Request) -> list[Step]:
-        if place.kind in request.target or (place.kind == "job" and "logs" not in request.target):
-            sent = request.headers["authorization"]
-            error = {"ok": False, "error": {"code": "ECHO", "message": f"you sent {sent}"}}
-            return [json_answer(status, error if code else {"headers": sent})]
-        return [healthy_answer(place.block, request)]
-
-    with MisbehavingServer(answer) as server:
-        tried = place.try_at(server.url)
-    assert type(tried.error) is (RequestRejected if status >= 400 else InvalidResponse)
+@at_every_place
+def test_a_field_of_a_wrong_type_is_an_invalid_response(place: Place) -> None:
+    fields = SCHEMAS[schema_of(place)]["properties"]
+    wrong = [
+        (field, value)
+        for field, described in fields.items()
+        for name, value in JSON_TYPES.items()
+        if name not in allowed_types(described)
+    ]
+    assert {field for field, _ in wrong} == set(fields)
+    for _, line, tried in with_each(place, wrong):
+        said = rf"answer {place.good_status} is not as described: .+ \(\".*\"\)"
+        tried.failed(InvalidResponse, line, said, IS_IT)
 
 
 MANY_BYTES = 50_000_000
@@ -158,21 +135,40 @@ print(tried.error)
 """
 
 
-@pytest.mark.parametrize("place", FIRST_PLACES.values(), ids=FIRST_PLACES)
-def test_an_answer_of_50_mb_is_refused_and_takes_bounded_memory(place: Place) -> None:
-    def answer(_: Request) -> Iterator[Step]:
-        yield f"HTTP/1.1 200 OK\r\nContent-Length: {MANY_BYTES}\r\n\r\n".encode()
-        for _sent in range(0, MANY_BYTES, 100_000):
-            yield b'"' * 100_000
+LENGTH, CHUNKED = f"Content-Length: {MANY_BYTES}", "Transfer-Encoding: chunked"
+LARGE = {
+    **{name: (place, 200, LENGTH) for name, place in FIRST_PLACES.items()},
+    "run-script-sync, its output": (PLACES["run-script-sync, its output"], 200, LENGTH),
+    "get-job-logs, in chunks": (PLACES["get-job-logs"], 200, CHUNKED),
+    "get-job-logs, an error": (PLACES["get-job-logs"], 500, LENGTH),
+    "run-script-async, an error in chunks": (PLACES["run-script-async"], 500, CHUNKED),
+}
+"""Where an answer of 50 MB comes, its status, and how its length is said."""
 
-    with MisbehavingServer(answer) as server:
+
+def parts(status: int, length: str) -> Iterator[Step]:
+    """An answer of 50 MB."""
+    part = b'"' * 100_000
+    yield f"HTTP/1.1 {status} Said\r\n{length}\r\n\r\n".encode()
+    for _sent in range(0, MANY_BYTES, len(part)):
+        yield b"%x\r\n%b\r\n" % (len(part), part) if length is CHUNKED else part
+
+
+@pytest.mark.parametrize(("place", "status", "length"), LARGE.values(), ids=LARGE)
+def test_an_answer_of_50_mb_is_refused_and_takes_bounded_memory(
+    place: Place, status: int, length: str
+) -> None:
+    with faulty(place, lambda *_: parts(status, length)) as server:
         done = subprocess.run(
             [sys.executable, "-c", READ, place.block, server.url],
             capture_output=True, text=True, timeout=30, check=True,
         )  # fmt: skip
-    assert len(server.requests) == 1
     summary, message = done.stdout.splitlines()
     kind, kibibytes = summary.split()
-    assert kind == "InvalidResponse"
-    assert f"at {server.url}: answer 200 is larger than 32 MiB. {IS_IT}" in message
+    if status == 500:
+        said = "500 no error of script-runner. This came from something other than script-runner"
+        assert (kind, said in message) == ("RequestRejected", True), message
+    else:
+        said = f"at {server.url}: answer 200 is larger than 32 MiB. {IS_IT}"
+        assert (kind, message[-len(said) :]) == ("InvalidResponse", said)
     assert int(kibibytes) < MEMORY_MIB * 1024

@@ -2,77 +2,175 @@
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import pytest
 
-from script_runner import InvalidResponse
-from tests.faults.places import LOGS, PLACES, Place, faulty, healthy_answer, kind_of, wanted_page
+from script_runner import InvalidResponse, RequestRejected, lines, pages
+from tests.faults.places import (
+    LOGS,
+    PLACES,
+    Place,
+    faulty,
+    kind_of,
+)
 from tests.misbehaving_server import MisbehavingServer, Request, Step, json_answer
-from tests.script_runner.page_server import MemoryLog
+from tests.script_runner.documented import documented
+from tests.script_runner.page_server import MemoryLog, wanted_page
 
-pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone")
+pytestmark = pytest.mark.usefixtures("soon_gone")
 
 READERS = {name: place for name, place in PLACES.items() if place.kind == LOGS}
+RAW = b"a line\n" * 40
+SIZE = len(RAW)
 MAX_REQUESTS = 40
 """How many pages a block may ask for before it gives up a log that makes no sense."""
 
-Fields = dict[str, object]
-Pages = Callable[[int, int], Fields]
-TEXT = "a\nb\nc\nd\n"
+
+class BadPage(NamedTuple):
+    """A page that cannot be.
+
+    Attributes:
+        made: Its offset, next offset, total size and text, given the offset and the limit wanted.
+        said: What is said of it, the same given; None where the log seems to have shrunk.
+    """
+
+    made: Callable[[int, int], tuple[int, int, int, str]]
+    said: Callable[[int, int], str] | None
 
 
-def page(offset: int, next_offset: int, total: int, data: str) -> Fields:
-    return {"offset": offset, "nextOffset": next_offset, "totalSize": total, "data": data}
+def odd_ends(made: Callable[[int, int], tuple[int, int, int, str]]) -> BadPage:
+    """A page that does not begin or end where it should."""
+
+    def said(offset: int, limit: int) -> str:
+        begin, end, size, _ = made(offset, limit)
+        return f": asked for {limit} bytes from {offset}, got {begin} to {end} of {size}. "
+
+    return BadPage(made, said)
 
 
-BAD_PAGES: dict[str, Pages] = {
-    "do not advance": lambda offset, _: page(offset, offset, 99, ""),
-    "do not advance though they have text": lambda offset, _: page(offset, offset, 99, TEXT),
-    "jump back": lambda offset, _: page(offset, offset - 1, 99, ""),
-    "begin anew": lambda offset, _: page(0 if offset else -1, 8, 99, TEXT),
-    "overlap": lambda offset, _: page(offset - 2, offset + 6, 99, TEXT),
-    "run ahead": lambda offset, _: page(offset + 8, offset + 16, 99, TEXT),
-    "are larger than asked for": lambda offset, limit: page(
-        offset, offset + limit + 1, 99, "x" * (limit + 1)
-    ),
-    "have less text than bytes": lambda offset, _: page(offset, offset + 8, 99, "a"),
-    "have more text than bytes": lambda offset, _: page(offset, offset + 8, 99, TEXT * 2),
-    "shrink": lambda offset, _: page(offset, offset + 8, 39 - offset, TEXT),
-    "have a negative size": lambda offset, _: page(offset, offset, -5, ""),
-    "end before they begin": lambda offset, _: page(offset, offset + 8, offset, TEXT),
+def odd_text(characters: Callable[[int], int]) -> BadPage:
+    """A page with another number of characters than bytes."""
+    return BadPage(
+        lambda offset, limit: (offset, offset + limit, SIZE, "x" * characters(limit)),
+        lambda offset, limit: (
+            f": {characters(limit)} characters came for the bytes {offset} to {offset + limit}, "
+            "which cannot be their text. "
+        ),
+    )
+
+
+BAD_PAGES: dict[str, BadPage] = {
+    "do not advance": odd_ends(lambda at, _: (at, at, SIZE, "")),
+    "do not advance though they have text": odd_ends(lambda at, _: (at, at, SIZE, "a\n")),
+    "advance by too little": odd_ends(lambda at, n: (at, at + n - 4, 10**12, "x" * (n - 4))),
+    "jump back": odd_ends(lambda at, _: (at, at - 1, SIZE, "")),
+    "begin anew": odd_ends(lambda at, n: (0 if at else -1, n, SIZE, "x" * n)),
+    "overlap": odd_ends(lambda at, n: (at - 2, at + n - 2, SIZE, "x" * n)),
+    "run ahead": odd_ends(lambda at, n: (at + 2, at + n, SIZE, "x" * (n - 2))),
+    "are larger than asked for": odd_ends(lambda at, n: (at, at + n + 1, SIZE, "x" * (n + 1))),
+    "end before they begin": odd_ends(lambda at, n: (at, at + n, at, "x" * n)),
+    "have less text than bytes": odd_text(lambda _: 1),
+    "have more text than bytes": odd_text(lambda limit: limit * 2),
+    "shrink": BadPage(lambda at, n: (at, at + n, SIZE - 1 - at, "x" * n), None),
+    "have a negative size": BadPage(lambda at, _: (at, at, -5, ""), None),
 }
 
 
-@pytest.mark.parametrize("place", READERS.values(), ids=READERS)
-@pytest.mark.parametrize("pages", BAD_PAGES.values(), ids=BAD_PAGES)
-def test_pages_that_do_not_fit_together_are_an_invalid_response(place: Place, pages: Pages) -> None:
-    seen = 0
+def shrunk(place: Place, name: str, limit: int) -> str:
+    """What is said of a log whose pages say that it has become shorter."""
+    # The size that a job has is that of its log only where the job has ended.
+    is_known = bool(place.healthy) or place.block == "run-script-sync"
+    if name == "have a negative size":
+        return f" has shrunk from {SIZE if is_known else 0} to -5 bytes"
+    read = 0 if is_known and not place.healthy else limit
+    return f" has shrunk from {SIZE - (not is_known)} to {SIZE - 1 - read} bytes"
 
-    def answer(request: Request) -> Iterator[Step]:
-        nonlocal seen
-        if kind_of(request) != LOGS or seen < place.healthy:
-            seen += kind_of(request) == LOGS
-            yield healthy_answer(place.block, request)
+
+class Log:
+    """A server of a job with a log, of which a page cannot be."""
+
+    def __init__(self, place: Place, stream: str, bad: BadPage) -> None:
+        """Say what is served."""
+        self._place = place
+        self._stream = stream
+        self._bad = bad
+        self._seen = 0
+
+    def answer(self, request: Request) -> Iterator[Step]:
+        """Answer as a `MisbehavingServer` does."""
+        if kind_of(request) != LOGS:
+            yield self._job()
             return
-        _, offset, limit = wanted_page(request)
-        yield json_answer(200, MemoryLog(b"").page(0, 1).to_dict() | pages(offset, limit))
+        stream, offset, limit = wanted_page(request)
+        page = MemoryLog(RAW if stream == self._stream else b"").page(offset, limit).to_dict()
+        if stream == self._stream:
+            self._seen += 1
+            if self._seen > self._place.healthy:
+                fields = ("offset", "nextOffset", "totalSize", "data")
+                page |= zip(fields, self._bad.made(offset, limit), strict=True)
+        yield json_answer(200, page)
 
-    with MisbehavingServer(answer) as server:
-        tried = place.try_at(server.url)
-    assert isinstance(tried.error, InvalidResponse), tried
-    where = re.escape(f"the stdout log of job job_1 at {server.url}")
-    assert re.fullmatch(rf"{where}.+ (Is this a script-runner\?|Ask again\.)", str(tried.error))
-    assert len(server.requests) < MAX_REQUESTS
+    def _job(self) -> bytes:
+        example = "running" if self._place.block == "wait-for-job" else "succeeded"
+        sizes = {"stdoutSize": 0, "stderrSize": 0, f"{self._stream}Size": SIZE}
+        no_preview = {"stdoutPreview": "", "stderrPreview": ""}
+        job = documented("getJob", example) | {"jobId": "job_1"} | sizes | no_preview
+        return json_answer(200, job)
 
 
+@pytest.mark.parametrize("place", READERS.values(), ids=READERS)
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("page_bytes", [4, 16, 64])
+def test_pages_that_do_not_fit_together_are_an_invalid_response(
+    place: Place, stream: str, page_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place.block == "get-job-logs":
+        place = dataclasses.replace(place, inputs={**place.inputs, "stream": stream})
+    for module in (lines, pages):
+        monkeypatch.setattr(module, "PAGE_BYTES", page_bytes)
+    for name, bad in BAD_PAGES.items():
+        # Another server may listen at the port of an earlier one.
+        monkeypatch.setattr(lines, "_indexes", lines._Indexes())
+        with MisbehavingServer(Log(place, stream, bad).answer) as server:
+            tried = place.try_at(server.url)
+        at = page_bytes * place.healthy
+        said = bad.said(at, page_bytes) if bad.said else shrunk(place, name, page_bytes)
+        asked = "Is this a script-runner?"
+        hint = asked if bad.said else ". Was the runner's history deleted? Ask again."
+        assert type(tried.error) is InvalidResponse, (name, tried)
+        assert str(tried.error) == f"the {stream} log of job job_1 at {server.url}{said}{hint}"
+        assert len(server.requests) < MAX_REQUESTS
+
+
+@pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("place", READERS.values(), ids=READERS)
 def test_a_log_that_is_gone_between_two_requests_is_rejected(place: Place) -> None:
     error = {"ok": False, "error": {"code": "JOB_NOT_FOUND", "message": "job not found: job_1"}}
     with faulty(place, lambda *_: [json_answer(404, error)]) as server:
         tried = place.try_at(server.url)
     hint = "The runner may have forgotten an old job, or this is another runner's job."
-    assert tried.error is not None
     line = f"{place.line} at {server.url}"
-    tried.failed(type(tried.error), line, "404 JOB_NOT_FOUND: job not found: job_1", hint)
+    tried.failed(RequestRejected, line, "404 JOB_NOT_FOUND: job not found: job_1", hint)
+
+
+def test_a_log_that_is_said_to_be_huge_and_comes_byte_by_byte_is_given_up_at_once() -> None:
+    def answer(request: Request) -> Iterator[Step]:
+        if kind_of(request) != LOGS:
+            job = documented("getJob", "succeeded") | {"jobId": "job_1", "stdoutSize": 10**12}
+            yield json_answer(200, job)
+            return
+        _, offset, _ = wanted_page(request)
+        ends = {"offset": offset, "nextOffset": offset + 1, "totalSize": 10**12, "data": "a"}
+        yield json_answer(200, MemoryLog(b"").page(0, 1).to_dict() | ends)
+
+    for name in ("run-script-sync, its output", "get-job-logs", "wait-for-job, new lines"):
+        with MisbehavingServer(answer) as server:
+            tried = PLACES[name].try_at(server.url)
+        assert type(tried.error) is InvalidResponse, tried
+        assert str(tried.error).endswith(
+            f"bytes from 0, got 0 to 1 of {10**12}. Is this a script-runner?"
+        )
+        assert len(server.requests) <= 2

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from script_runner import InvalidResponse, RequestRejected, RunnerUnreachable
-from tests.faults.attempts import attempt
+from generated_client.models import LogPage
+from script_runner import InvalidResponse, RequestRejected, RunnerUnreachable, lines, pages
+from script_runner.pages import RunnerLog
+from tests.faults.attempts import Attempt, attempt
 from tests.runner_process import RunnerProcess
 from tests.waiting import wait_until
 
 LINES = 50
+NUMBERS = 1500
+"""Lines of a log of some pages, 6,393 bytes."""
+
 SCRIPTS = {
+    "numbers": f"#!/bin/sh\nseq 1 {NUMBERS}\n",
     "talk": f"#!/bin/sh\nseq 1 {LINES}\n",
     "sleep": "#!/bin/sh\necho begun\nexec sleep 60\n",
 }
@@ -28,7 +35,9 @@ SCRIPTS = {
 def process(tmp_path: Path) -> Iterator[RunnerProcess]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with RunnerProcess(tmp_path, SCRIPTS, server={"port": port}) as started:
+    # A preview so short that the output of a run is read from its log.
+    runner = {"previewMaxBytes": 16}
+    with RunnerProcess(tmp_path, SCRIPTS, server={"port": port}, runner=runner) as started:
         yield started
 
 
@@ -109,3 +118,80 @@ def test_a_walk_through_a_log_across_a_restart_repeats_and_loses_nothing(
         assert tried.outputs["total_lines"] == LINES
         seen += tried.outputs["logs"]
     assert seen == [str(number) for number in range(1, LINES + 1)]
+
+
+def between_pages(
+    monkeypatch: pytest.MonkeyPatch, page_bytes: int, do: Callable[[], object]
+) -> None:
+    """Read logs by small pages, and do something before the second page that is read."""
+    monkeypatch.setattr(lines, "_indexes", lines._Indexes())
+    for module in (lines, pages):
+        monkeypatch.setattr(module, "PAGE_BYTES", page_bytes)
+    page, before = RunnerLog.page, iter([lambda: None, do])
+
+    def then_page(log: RunnerLog, offset: int, limit: int) -> LogPage:
+        next(before, lambda: None)()
+        return page(log, offset, limit)
+
+    monkeypatch.setattr(RunnerLog, "page", then_page)
+
+
+WANTED = [str(number) for number in range(1, NUMBERS + 1)]
+READERS = ["get-job-logs", "run-script-sync"]
+
+
+def read_to_the_end(process: RunnerProcess, block: str, job_id: str) -> Attempt:
+    """All lines of a job that has ended, or the output of one that is run."""
+    if block == "run-script-sync":
+        return attempt(block, process.url, script_id="numbers")
+    return attempt(block, process.url, job_id=job_id, limit=2 * NUMBERS)
+
+
+@pytest.mark.parametrize("block", READERS)
+@pytest.mark.parametrize(
+    ("number", "sizes"), [(signal.SIGKILL, (64, 1000, 4096)), (signal.SIGTERM, (1000,))]
+)
+def test_a_runner_that_goes_away_between_two_pages_is_unreachable_and_then_read_on(
+    process: RunnerProcess,
+    number: signal.Signals,
+    sizes: Sequence[int],
+    block: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job_id = str(process.run("numbers")["jobId"])
+    for page_bytes in sizes:
+        with monkeypatch.context() as patch:
+            between_pages(patch, page_bytes, lambda: process.stop(number))
+            tried = read_to_the_end(process, block, job_id)
+            assert type(tried.error) is RunnerUnreachable, tried
+            # The second page, by its offset.
+            pattern = (
+                rf"GET /jobs/(\w+)/logs\?stream=stdout&offset={page_bytes}&limit=\d+ at "
+                rf"{re.escape(process.url)}: (the connection was lost before an answer came|"
+                r"no connection) \(.+\)\. .+"
+            )
+            found = re.fullmatch(pattern, str(tried.error))
+            assert found is not None, str(tried.error)
+            process.start()
+            # What was counted before is still known.
+            again = read_to_the_end(process, "get-job-logs", found[1])
+        assert again.outputs is not None, again.error
+        assert (again.outputs["logs"], again.outputs["total_lines"]) == (WANTED, NUMBERS)
+
+
+@pytest.mark.parametrize("block", READERS)
+def test_a_runner_that_restarts_between_two_pages_is_read_on(
+    process: RunnerProcess, block: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def restart() -> None:
+        process.stop(signal.SIGKILL)
+        process.start()
+
+    job_id = str(process.run("numbers")["jobId"])
+    for page_bytes in (64, 4096):
+        with monkeypatch.context() as patch:
+            between_pages(patch, page_bytes, restart)
+            tried = read_to_the_end(process, block, job_id)
+        assert tried.outputs is not None, tried.error
+        said = tried.outputs.get("logs") or str(tried.outputs.get("stdout")).splitlines()
+        assert said == WANTED

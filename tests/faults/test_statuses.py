@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 
 import pytest
 
-from script_runner import InvalidResponse, RequestRejected, RequestTimedOut, RunnerUnreachable
+from script_runner import (
+    InvalidResponse,
+    RequestRejected,
+    RequestTimedOut,
+    RunnerUnreachable,
+)
 from tests.faults.attempts import (
     IS_IT,
     MAY_RUN,
@@ -20,16 +26,18 @@ from tests.faults.attempts import (
 )
 from tests.faults.places import (
     FIRST_PLACES,
-    FaultyRunner,
+    PLACES,
+    Fault,
     Place,
     answering,
     at_every_block,
     at_every_place,
     faulty,
+    tried_with_each,
 )
 from tests.misbehaving_server import Action, MisbehavingServer, http_answer, json_answer
 
-pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone")
+pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone", "quick_looks")
 
 NO_STATUS = r"is not as described: \d+ is not a valid HTTPStatus"
 ERROR = {"ok": False, "error": {"code": "SOME_CODE", "message": "a sentence, said so"}}
@@ -55,21 +63,31 @@ def check_final(place: Place, tried: Attempt, url: str, status: int) -> None:
     tried.failed(InvalidResponse, line, said, REDIRECT if status >= 300 else IS_IT)
 
 
-@at_every_block
+def tried_at_each(
+    place: Place, statuses: Iterable[int], answer: Callable[[int, bytes], bytes]
+) -> Iterator[tuple[int, str, Attempt]]:
+    """Each status with the URL of the server that answered with it, and what came of it."""
+    listed = list(statuses)
+    faults: list[Fault] = [
+        lambda whole, _, status=status: [answer(status, whole)]  # type: ignore[misc]
+        for status in listed
+    ]
+    for status, (url, tried) in zip(listed, tried_with_each(place, faults), strict=True):
+        yield status, url, tried
+
+
+@at_every_place
 @pytest.mark.parametrize("hundred", [200, 300, 400, 500])
 def test_a_status_with_an_error_as_its_body_is_an_error(place: Place, hundred: int) -> None:
+    def error(status: int, _: bytes) -> bytes:
+        return http_answer(status) if status in BODYLESS else json_answer(status, ERROR)
+
     statuses = range(hundred, hundred + 100)
-    still = iter(statuses)
-
-    def fault(_whole: bytes, _stopped: object) -> Iterator[bytes]:
-        status = next(still)
-        yield http_answer(status) if status in BODYLESS else json_answer(status, ERROR)
-
-    runner = FaultyRunner(place, fault)
-    with MisbehavingServer(lambda request: runner.answer(request, server.stopped)) as server:
-        for status in statuses:
-            check_final(place, place.try_at(server.url), server.url, status)
-    assert runner.runs == (100 if place.is_run else 0)
+    # Of a later request only those with a name, and the first and last: the rest takes minutes.
+    named = {*HTTPStatus, hundred, hundred + 99}.intersection(statuses)
+    is_first = place in FIRST_PLACES.values()
+    for status, url, tried in tried_at_each(place, statuses if is_first else sorted(named), error):
+        check_final(place, tried, url, status)
 
 
 @at_every_place
@@ -82,25 +100,35 @@ def test_a_status_without_a_body_is_no_answer(place: Place, status: int) -> None
     tried.failed(InvalidResponse, line, said, REDIRECT if status >= 300 else IS_IT)
 
 
-GOOD_STATUS = {
-    name: 202 if place.block == "run-script-async" else 200 for name, place in FIRST_PLACES.items()
-}
+def at_status(status: int, whole: bytes) -> bytes:
+    """A good answer at another status."""
+    return re.sub(rb" 20\d ", b" %d " % status, whole, count=1)
 
 
 @at_every_block
-@pytest.mark.parametrize("status", [*range(200, 227), 250, 299])
-def test_a_good_answer_at_another_status_is_no_answer(place: Place, status: int) -> None:
-    def at_status(whole: bytes, _: object) -> Iterator[bytes]:
-        yield re.sub(rb" 20\d ", b" %d " % status, whole, count=1)
+def test_a_good_answer_at_another_status_is_no_answer(place: Place) -> None:
+    statuses = {*range(200, 400)} - {place.good_status, *BODYLESS}
+    for status, url, tried in tried_at_each(place, sorted(statuses), at_status):
+        why = r"is not an answer of script-runner|lacks|is not as described"
+        hint = REDIRECT if status >= 300 else IS_IT
+        said = rf"answer {status} ({why}).+\)"
+        tried.failed(InvalidResponse, f"{place.line} at {url}", said, hint)
 
-    if status == GOOD_STATUS[place.block]:
-        pytest.skip("this is the status of a good answer")
-    if status in BODYLESS:
-        pytest.skip("an answer of this status has no body")
-    with faulty(place, at_status) as server:
-        tried = place.try_at(server.url)
-    said = rf"answer {status} (is not an answer of script-runner|lacks|is not as described).+\)"
-    tried.failed(InvalidResponse, f"{place.line} at {server.url}", said, IS_IT)
+
+HINTS = {
+    401: "Put the runner's token into the URL: http://any:TOKEN@HOST:PORT.",
+    404: "Is this the URL of a script-runner, with nothing missing or added?",
+    407: "The proxy of the environment (HTTP_PROXY) wants credentials.",
+}
+OTHER = "This came from something other than script-runner: check the URL."
+
+
+@at_every_block
+def test_a_good_answer_at_the_status_of_an_error_is_an_error(place: Place) -> None:
+    for status, url, tried in tried_at_each(place, range(400, 600), at_status):
+        said = rf"{status} no error of script-runner \(\"\{{.+\"\)"
+        hint = HINTS.get(status, OTHER)
+        tried.failed(RequestRejected, f"{place.line} at {url}", said, hint)
 
 
 @at_every_block
@@ -114,6 +142,32 @@ def test_an_information_without_an_answer_is_waited_for_up_to_the_limit(
     hint = STILL_RUNNING if place.is_run else OVERLOADED
     said = rf"no whole answer within {short_limits:g} s"
     tried.failed(RequestTimedOut, f"{place.line} at {server.url}", said, hint)
+
+
+INFORMATIONS = [b"HTTP/1.1 %d Said\r\nA: b\r\n\r\n" % status for status in range(100, 200)]
+del INFORMATIONS[1]  # A switch of protocols is none.
+
+
+@pytest.mark.parametrize("name", ["run-script-async", "get-job-status"])
+def test_an_answer_after_an_information_is_read(name: str) -> None:
+    left = iter(INFORMATIONS)
+    statuses = range(len(INFORMATIONS))
+    for _, _, tried in tried_at_each(PLACES[name], statuses, lambda _, whole: next(left) + whole):
+        assert tried.outputs is not None, tried.error
+
+
+@at_every_place
+def test_an_answer_after_every_information_is_read(place: Place) -> None:
+    is_wait = place.block == "wait-for-job"
+    if is_wait:
+        place = dataclasses.replace(place, inputs={**place.inputs, "timeout_seconds": 0.1})
+    with faulty(place, lambda whole, _: [*INFORMATIONS, whole]) as server:
+        tried = place.try_at(server.url)
+    if is_wait:
+        assert isinstance(tried.error, RequestTimedOut)
+        assert " is still running after 0.1 s. It goes on: " in str(tried.error)
+    else:
+        assert tried.outputs is not None, tried.error
 
 
 @at_every_block

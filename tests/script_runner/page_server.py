@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import parse_qs, urlsplit
 
 from generated_client.models import LogPage
+from tests.misbehaving_server import Action, MisbehavingServer, Request, Step, json_answer
 
 LARGEST_PAGE_BYTES = 1024 * 1024
 """The largest page of the wire."""
@@ -77,8 +80,36 @@ class MemoryLog:
         return text, len(part) - unfinished
 
 
+def wanted_page(request: Request) -> tuple[str, int, int]:
+    """The stream, the offset and the limit that a request for a page names."""
+    query = parse_qs(urlsplit(request.target).query)
+    return query["stream"][0], int(query["offset"][0]), int(query["limit"][0])
+
+
 def lines_in(raw: bytes) -> list[str]:
     """The lines of a log by the rule of the product, read from the whole of it."""
     *complete, last = raw.decode("utf-8", "replace").split("\n")
     lines = [line[:-1] if line.endswith("\r") else line for line in complete]
     return [*lines, last] if last else lines
+
+
+Pages = Callable[[str, int, int], dict[str, object] | Action]
+"""The page of a job, an offset and a limit, or what is done in its place."""
+
+
+@contextlib.contextmanager
+def log_server(page: Pages) -> Iterator[MisbehavingServer]:
+    """A server of logs, whose pages a test makes."""
+
+    def answer(request: Request) -> Iterator[Step]:
+        url = urlsplit(request.target)
+        made = page(url.path.split("/")[2], *wanted_page(request)[1:])
+        yield made if isinstance(made, Action) else json_answer(200, made)
+
+    with MisbehavingServer(answer) as server:
+        yield server
+
+
+def reference(raw: bytes) -> Pages:
+    """The pages of the reference server; every job has the same log."""
+    return lambda _, offset, limit: MemoryLog(raw).page(offset, limit).to_dict()

@@ -15,7 +15,7 @@ import pytest
 
 from generated_client.api.jobs import cancel_job, get_job
 from generated_client.models import Job
-from script_runner import InvalidInput, RunnerUnreachable, connect, transport
+from script_runner import InvalidInput, RequestRejected, RunnerUnreachable, connect, transport
 from script_runner.transport import Transport
 from tests.misbehaving_server import (
     Action,
@@ -214,6 +214,25 @@ def test_a_proxy_that_refuses_to_connect_is_an_unreachable_runner(
     assert proxy.requests[0].target == "runner.example:3000"
 
 
+def test_a_proxy_that_repeats_its_credentials_is_shown_without_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer(request: Request) -> list[Step]:
+        sent = request.headers["proxy-authorization"]
+        if request.method == "CONNECT":
+            return [f"HTTP/1.1 407 {sent} s3cret/pass\r\nContent-Length: 0\r\n\r\n".encode()]
+        return [http_answer(407, f"you sent {sent} s3cret%2Fpass".encode())]
+
+    with MisbehavingServer(answer) as proxy:
+        url = proxy.url.replace("//", "//any:s3cret%2Fpass@")
+        monkeypatch.setenv("HTTP_PROXY", url)
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        with pytest.raises(RunnerUnreachable, match=r"\(ProxyError: 407 Basic … …\)\. "):
+            connect("https://echo.example").call(get_job, "job_1")
+        with pytest.raises(RequestRejected, match=r' \("you sent Basic … …"\)\. '):
+            connect("http://echo.example").call(get_job, "job_1")
+
+
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "http://", "ftp://proxy.example"])
 def test_a_proxy_that_cannot_be_used_is_an_invalid_input(
     proxy: str, monkeypatch: pytest.MonkeyPatch
@@ -231,6 +250,29 @@ def test_nothing_of_a_proxy_that_cannot_be_read_is_shown(
     with pytest.raises(InvalidInput, match="cannot be read as a URL") as caught:
         connect("http://unreadable.example:3000")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "why"),
+    [
+        ("http://any:s3cret@h:99999", "its port is not between 1 and 65535"),
+        ("h:65536", "its port is not between 1 and 65535"),
+        ("http://h:0", "its port is not between 1 and 65535"),
+        ("http://h:-1", "its port is not between 1 and 65535"),
+        ("http://any:s3cret@a..b:80", "it cannot be read as a URL"),
+        (f"http://{'a' * 64}", "it cannot be read as a URL"),
+    ],
+)
+def test_a_proxy_that_cannot_be_asked_is_an_invalid_input(
+    proxy: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(InvalidInput) as caught:
+        connect("http://wrong-proxy.example:3000")
+    assert str(caught.value) == (
+        f"HTTP_PROXY or ALL_PROXY of the environment cannot be used, {why}: correct it, or go "
+        "around it with NO_PROXY=wrong-proxy.example"
+    )
 
 
 def test_certificates_that_cannot_be_read_are_an_invalid_input(

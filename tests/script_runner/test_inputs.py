@@ -76,6 +76,17 @@ def test_other_things_are_no_texts(value: object, said: str) -> None:
         inputs.texts({"a": value}, "a")
 
 
+def test_what_is_nested_too_deep_to_be_shown_is_refused() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for check in (inputs.text, inputs.stream, inputs.url):
+        with pytest.raises(InvalidInput, match=r"a must be .*, got a value of type list$"):
+            check({"a": deep}, "a")
+    with pytest.raises(InvalidInput, match=r"a\[0\] must be a text, got a value of type list$"):
+        inputs.texts({"a": [deep]}, "a")
+
+
 def test_a_text_that_cannot_be_sent_is_refused() -> None:
     with pytest.raises(
         InvalidInput, match=refusal("a has half a surrogate pair, which cannot be sent: remove it")

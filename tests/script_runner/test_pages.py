@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from generated_client.models import LogPage
 from script_runner import InvalidResponse, connect, pages
-from script_runner.pages import RunnerLog, read_text
+from script_runner.pages import RunnerLog, read_text, utf8_of
 from tests.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 from tests.script_runner.log_strategies import QUICK, growths, logs, sizes
 from tests.script_runner.page_server import MemoryLog
@@ -112,11 +114,11 @@ PAGE: PageFields = {"ok": True, "jobId": "job_1", "stream": "stdout", "truncated
 BAD_PAGES: dict[str, tuple[Callable[[int, int], PageFields], str]] = {
     "does not advance": (
         lambda offset, _: {"nextOffset": offset, "totalSize": offset + 5, "data": ""},
-        "does not advance beyond byte 0 of 5",
+        "asked for 1048576 bytes from 0, got 0 to 0 of 5",
     ),
     "does not advance and has text": (
         lambda offset, _: {"nextOffset": offset, "totalSize": offset + 5, "data": "text"},
-        "does not advance beyond byte 0 of 5",
+        "asked for 1048576 bytes from 0, got 0 to 0 of 5",
     ),
     "jumps back": (
         lambda offset, _: {"nextOffset": offset - 1, "totalSize": 99, "data": "a"},
@@ -134,8 +136,12 @@ BAD_PAGES: dict[str, tuple[Callable[[int, int], PageFields], str]] = {
         lambda offset, limit: {"nextOffset": offset + limit + 1, "totalSize": 9 << 30},
         "got 0 to 1048577",
     ),
+    "ends after the log": (
+        lambda offset, _: {"nextOffset": offset + 3, "totalSize": 2},
+        "asked for .* bytes from 0, got 0 to 3 of 2",
+    ),
     "has no text for its bytes": (
-        lambda offset, _: {"nextOffset": offset + 9, "totalSize": 9 << 30, "data": ""},
+        lambda offset, _: {"nextOffset": offset + 9, "totalSize": 9, "data": ""},
         "0 characters came for the bytes 0 to 9",
     ),
     "has more text than bytes": (
@@ -147,6 +153,42 @@ BAD_PAGES: dict[str, tuple[Callable[[int, int], PageFields], str]] = {
         "2 characters came for the bytes 0 to 2",
     ),
 }
+
+
+LEAST = pages.LEAST_PAGE_BYTES
+
+
+def page_of_bytes(size: int, *, of: int, limit: int) -> LogPage:
+    """A page of so many bytes of a log of another size, as a server gives it to `RunnerLog`."""
+    body = PAGE | {"offset": 10, "nextOffset": 10 + size, "totalSize": 10 + of, "data": "x" * size}
+    with MisbehavingServer(lambda _: [json_answer(200, body)]) as server:
+        return RunnerLog(connect(server.url), "job_1", "stdout").page(10, limit)
+
+
+@pytest.mark.parametrize(
+    ("least", "of", "limit"),
+    [
+        # As much as was asked for, as there is, or as any server gives; less a cut character.
+        (13, 99, 16),
+        (13, 16, 99),
+        (LEAST - 3, 10**12, 1024 * 1024),
+        (LEAST - 3, LEAST, LEAST),
+        (1, 99, 4),
+        (1, 1, 1),
+        (1, 99, 1),
+    ],
+)
+def test_a_page_that_brings_much_less_than_it_could_is_an_invalid_response(
+    least: int, of: int, limit: int
+) -> None:
+    assert page_of_bytes(least, of=of, limit=limit).next_offset == 10 + least
+    with pytest.raises(InvalidResponse) as caught:
+        page_of_bytes(least - 1, of=of, limit=limit)
+    assert re.fullmatch(
+        r"the stdout log of job job_1 at http://127\.0\.0\.1:\d+: asked for "
+        rf"{limit} bytes from 10, got 10 to {9 + least} of {10 + of}\. Is this a script-runner\?",
+        str(caught.value),
+    )
 
 
 @pytest.mark.parametrize(("page", "message"), BAD_PAGES.values(), ids=BAD_PAGES)
@@ -161,7 +203,7 @@ def test_a_page_that_cannot_be_is_an_invalid_response(
     with MisbehavingServer(answer) as server:
         log = RunnerLog(connect(server.url), "job_1", "stdout")
         with pytest.raises(InvalidResponse, match=message) as caught:
-            log.page(0, 1024 * 1024)
+            utf8_of(log, log.page(0, 1024 * 1024))
     assert f"the stdout log of job job_1 at {server.url}" in str(caught.value)
     assert str(caught.value).endswith("Is this a script-runner?")
 
@@ -173,5 +215,5 @@ def test_the_text_of_invalid_bytes_is_taken(raw: bytes) -> None:
     body = {"offset": 0, "nextOffset": len(raw), "totalSize": len(raw)}
     data = {"data": raw.decode("utf-8", "replace")}
     with MisbehavingServer(lambda _: [json_answer(200, PAGE | body | data)]) as server:
-        page = RunnerLog(connect(server.url), "job_1", "stdout").page(0, 100)
-    assert page.data == raw.decode("utf-8", "replace")
+        log = RunnerLog(connect(server.url), "job_1", "stdout")
+        assert utf8_of(log, log.page(0, 100)) == raw.decode("utf-8", "replace").encode()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -21,9 +19,9 @@ from script_runner import (
     pages,
     read_lines,
 )
-from tests.misbehaving_server import Action, MisbehavingServer, Request, Step, json_answer
+from tests.misbehaving_server import Action
 from tests.runner_process import RunnerProcess
-from tests.script_runner.page_server import MemoryLog, lines_in
+from tests.script_runner.page_server import MemoryLog, Pages, lines_in, log_server, reference
 
 MIXED = (
     b"first\r\nsecond\n"
@@ -113,29 +111,6 @@ def test_threads_that_read_the_same_log_at_once_read_the_same(
         for offset, found in zip(offsets, threads.map(read, offsets), strict=True):
             assert found.lines == all_lines[offset : offset + 20]
             assert found.total_lines == len(all_lines)
-
-
-Pages = Callable[[str, int, int], dict[str, object] | Action]
-"""The page of a job, an offset and a limit, or what is done in its place."""
-
-
-@contextlib.contextmanager
-def log_server(page: Pages) -> Iterator[MisbehavingServer]:
-    """A server of logs, whose pages a test makes."""
-
-    def answer(request: Request) -> Iterator[Step]:
-        url = urlsplit(request.target)
-        query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        made = page(url.path.split("/")[2], int(query["offset"]), int(query["limit"]))
-        yield made if isinstance(made, Action) else json_answer(200, made)
-
-    with MisbehavingServer(answer) as server:
-        yield server
-
-
-def reference(raw: bytes) -> Pages:
-    """The pages of the reference server; every job has the same log."""
-    return lambda _, offset, limit: MemoryLog(raw).page(offset, limit).to_dict()
 
 
 def test_the_pages_of_the_reference_server_give_the_same_lines(
@@ -228,7 +203,7 @@ def test_pages_that_do_not_fit_together_are_an_invalid_response_and_forgotten(pa
         for _ in range(2):
             with pytest.raises(InvalidResponse):
                 read_lines(runner, "job_1", offset=50)
-            assert not lines._indexes._by_log
+            assert [index.size for index in lines._indexes._by_log.values()] == [0]
         assert len(server.requests) < 25
 
 

@@ -16,6 +16,7 @@ import pytest
 from generated_client.api.jobs import get_job, get_job_logs, run_script
 from generated_client.models import AcceptedJob, RunRequest
 from script_runner import (
+    InvalidInput,
     InvalidResponse,
     RequestRejected,
     RequestTimedOut,
@@ -23,8 +24,8 @@ from script_runner import (
     RunnerUnreachable,
     ScriptRunnerError,
     answers,
-    client,
     connect,
+    failures,
     limits,
     transport,
 )
@@ -154,7 +155,7 @@ def full_backlog() -> Iterator[str]:
 def test_a_connection_is_waited_for_no_longer_than_its_own_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (client, transport):
+    for module in (failures, transport):
         monkeypatch.setattr(module, "CONNECT_SECONDS", LIMIT_SECONDS)
     with full_backlog() as url, soon(), pytest.raises(RunnerUnreachable) as caught:
         Runner(httpx.URL(url)).call(get_job, "job_1")
@@ -180,6 +181,23 @@ def test_a_call_without_time_fails_and_sends_nothing(seconds: float) -> None:
         with pytest.raises(RunnerUnreachable):
             connect(server.url).call(get_job, "job_1", time_limit_seconds=seconds)
         assert server.requests == []
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), 1e12, 2_000_001, float("nan"), 10**400])
+def test_a_limit_that_no_socket_takes_is_refused_and_nothing_is_sent(seconds: float) -> None:
+    with MisbehavingServer(lambda _: [JOB]) as server:
+        with pytest.raises(InvalidInput) as caught:
+            connect(server.url).call(get_job, "job_1", time_limit_seconds=seconds)
+        assert server.connections == 0
+    assert str(caught.value) == (
+        f"time_limit_seconds must be a number of seconds, at most 2000000, got {seconds}"
+    )
+
+
+def test_the_longest_limit_is_taken() -> None:
+    with MisbehavingServer(lambda _: [JOB]) as server:
+        longest = limits.LONGEST_LIMIT_SECONDS
+        assert connect(server.url).call(get_job, "job_1", time_limit_seconds=longest).code == 0
 
 
 ENDLESS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

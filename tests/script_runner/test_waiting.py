@@ -254,7 +254,7 @@ def test_a_runner_that_stays_away_is_an_error(
 def test_a_runner_that_is_away_at_the_deadline_is_an_error_then(clock: Clock) -> None:
     with (
         ScriptedRunner([RUNNING, Action.RESET]).listening() as server,
-        pytest.raises(RunnerUnreachable),
+        pytest.raises(RequestTimedOut, match=r"was running when it was last seen, and 7\.5 s"),
     ):
         wait_for_job(connect(server.url), JOB_ID, timeout_seconds=7.5)
     assert clock.now == 7.5
