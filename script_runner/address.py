@@ -46,10 +46,15 @@ def _why_not(text: str, url: httpx.URL) -> str | None:
         return "it has no host"
     if "?" in text or "#" in text:
         return f"it has a query or a fragment{_ESCAPES}"
-    if "@" in url.path:
+    if b"@" in url.raw_path:
         return f"it has an @ after its host{_ESCAPES}"
     if any(character.isspace() for character in text):
         return "it has a space in it"
+    host_and_port = text.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    port = host_and_port.rpartition("]")[2].partition(":")[2]
+    # httpx takes whatever Python takes for a number.
+    if port and not (port.isascii() and port.isdigit()):
+        return "its port is not a number"
     return why_not_found(url)
 
 

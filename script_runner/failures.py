@@ -128,8 +128,9 @@ class FailedCall:
         """The error for an HTTP error, with the runner's code and message where it gave them."""
         code, message = error_of(response, self.hide)
         status = response.status_code
+        sentence = one_line(message or "").rstrip(".")
         said = (
-            f"{status} {one_line(code)}: {one_line(message or '').rstrip('.')}"
+            f"{status} {one_line(code)}{': ' if sentence else ''}{sentence}"
             if code
             else f"{status} no error of script-runner{start_of(response, self.hide)}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections.abc import Mapping
@@ -107,13 +108,11 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def _encodable(name: str, value: str) -> str:
-    try:
+    with contextlib.suppress(UnicodeEncodeError):
         value.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidInput(
-            f"{name} has half a surrogate pair, which cannot be sent: remove it"
-        ) from error
-    return value
+        return value
+    # Outside of the handling of that error, which holds the text: it may be a URL with credentials.
+    raise InvalidInput(f"{name} has half a surrogate pair, which cannot be sent: remove it")
 
 
 def _shown(value: object) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from generated_client.models import Job
 from script_runner.client import Runner
+from script_runner.errors import InvalidInput, InvalidResponse
+from script_runner.hints import hint_for_unusable
 from script_runner.inputs import Stream
 from script_runner.pages import REPLACEMENT, RunnerLog, read_text
 
@@ -21,6 +25,7 @@ def whole_output(runner: Runner, job: Job, stream: Stream) -> str:
         stream: `stdout` or `stderr`.
 
     Raises:
+        InvalidInput: If there is no such stream.
         ScriptRunnerError: See `Runner.call`.
     """
     log = RunnerLog(runner, job.job_id, stream)
@@ -30,4 +35,10 @@ def whole_output(runner: Runner, job: Job, stream: Stream) -> str:
     truncated = job.stdout_truncated if is_stdout else job.stderr_truncated
     if not truncated and len(preview.encode()) == size and REPLACEMENT not in preview:
         return preview
-    return "".join(read_text(log, 0, size))
+    with contextlib.suppress(InvalidInput):
+        return "".join(read_text(log, 0, size))
+    # It was the runner that named the job.
+    raise InvalidResponse(
+        f"the job that {runner.url} answered has an id that cannot be asked for: "
+        f"{runner.quoted(job.job_id)}. {hint_for_unusable()}"
+    )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from generated_client.api.jobs import get_job
 from generated_client.models import Job
+from script_runner import inputs
 from script_runner.client import Runner
 from script_runner.errors import (
     RequestRejected,
@@ -43,6 +44,9 @@ AWAY_STATUS_CODES = frozenset({502, 503, 504})
 MAX_STREAMED_LINES = 2_000
 """The most lines of a stream that are passed on while waiting; the log has them all."""
 
+DEFAULT_TIMEOUT_SECONDS = 300.0
+"""The longest wait where none is named."""
+
 OnLine = Callable[[str, Stream], None]
 OnLook = Callable[[Job, float], None]
 
@@ -51,7 +55,7 @@ def wait_for_job(
     runner: Runner,
     job_id: str,
     *,
-    timeout_seconds: float = 300.0,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     on_line: OnLine | None = None,
     on_look: OnLook | None = None,
 ) -> Job:
@@ -72,9 +76,13 @@ def wait_for_job(
         The ended job.
 
     Raises:
+        InvalidInput: If the longest wait is no number of seconds.
         RequestTimedOut: If the job has not ended in time; it goes on.
         ScriptRunnerError: See `Runner.call`.
     """
+    timeout_seconds = inputs.seconds(
+        {"timeout_seconds": timeout_seconds}, "timeout_seconds", default=DEFAULT_TIMEOUT_SECONDS
+    )
     begun = time.monotonic()
     deadline = begun + timeout_seconds
     follower = _Follower(runner, job_id, on_line)

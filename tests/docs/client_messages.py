@@ -205,6 +205,9 @@ def pages() -> Named:
     shorter = [{**JOB, "jobId": JOB_ID, "stdoutSize": 20}, page()]
     text, url = answered_by(one_after_the_other(shorter), run_to_the_end)
     yield "a log that is shorter than the job says", Message(text, (name, url))
+    unknowable = {**JOB, "jobId": "j" * 70_000, "stdoutSize": 20}
+    text, url = answered_by(always(json_answer(200, unknowable)), run_to_the_end)
+    yield "a job whose id is no id", Message(text, ("jjj", url))
 
 
 def one_after_the_other(bodies: Sequence[object]) -> Answer:

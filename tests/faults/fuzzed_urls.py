@@ -35,7 +35,7 @@ class Target(NamedTuple):
         return self.url.replace(PORT, str(port)) if isinstance(self.url, str) else self.url
 
 
-special_texts = st.sampled_from(["/", "a/b", "?", "#", "%2F", "+", " ", ":"])
+special_texts = st.sampled_from(["/", "a/b", "@", "?", "#", "%2F", "+", " ", ":"])
 any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | special_texts
 
 
@@ -48,8 +48,7 @@ def _spelled(texts: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, str]
     )
 
 
-# In a prefix, an @ is refused even where it is encoded.
-parts = _spelled(any_text.filter(lambda text: text not in ("", ".", "..") and "@" not in text))
+parts = _spelled(any_text.filter(lambda text: text not in ("", ".", "..")))
 spaces = st.sampled_from(["", "", " ", "\n\t", "\u3000"])
 
 
@@ -88,7 +87,11 @@ not_http = st.sampled_from(["", "//", ":", "://", "http:", "http:/", "http:///"]
     .map(lambda scheme: f"{scheme}://")
 )
 hosts = ["", f"{CREDENTIALS}@", f":{PORT}", "/", "[]", "[::1", "::1", "[g]", "a..b", ".", "a" * 64]
-no_ports = st.integers(max_value=0) | st.integers(65_536) | st.sampled_from("x[]%\\:-")
+no_ports = (
+    st.integers(max_value=0)
+    | st.integers(65_536)
+    | st.sampled_from(["x", "[", "]", "%", "\\", ":", "-", "+80", "3_0", "\u0663"])
+)
 between = st.integers(1, len(BASE) - 1)
 spacing = st.sampled_from([*map(chr, range(0x21)), "\x7f", "\x85", "\xa0", "\u2028", "\u3000"])
 bad_texts = st.one_of(
@@ -99,6 +102,7 @@ bad_texts = st.one_of(
     st.builds(lambda mark, text: f"{BASE}{mark}{text}", st.sampled_from("?#"), any_text),
     st.builds(lambda one, two: f"{BASE}/{one}@{two}", any_text, any_text),
     st.builds(lambda at, space: f"{BASE[:at]}{space}{BASE[at:]}", between, spacing),
+    st.just(f"{BASE}\ud800"),
 )
 
 

@@ -28,7 +28,9 @@ json_values = st.recursive(
     | st.integers()
     | st.floats()
     | st.text(st.characters(), max_size=20)
-    | st.sampled_from(["stdout", "stderr", "", ".", "..", "a/b?c#d", "\x00", "\ud800", 0, 1, -1]),
+    | st.sampled_from(
+        ["stdout", "stderr", "", ".", "..", "...", "a\nb", "a/b?c#d", "\x00", "\ud800", 0, 1, -1]
+    ),
     lambda inner: (
         st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
     ),

@@ -118,6 +118,13 @@ def test_a_bad_url_is_an_invalid_input(url: str) -> None:
         connect(url)
 
 
+@pytest.mark.parametrize("port", ["\u0663", "3_0", "+80", " 80", "-1", "0", "65536", "80x"])
+def test_a_port_that_is_no_plain_number_is_an_invalid_input(port: str) -> None:
+    for host in ("localhost", "any:p@localhost", "[::1]"):
+        with pytest.raises(InvalidInput, match=r"script_runner_url must be a URL such as http://"):
+            connect(f"http://{host}:{port}/tools")
+
+
 @pytest.mark.parametrize("url", SECRET_URLS.values(), ids=SECRET_URLS)
 def test_nothing_of_a_bad_url_is_shown(url: str) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -135,6 +142,7 @@ def test_nothing_of_a_bad_url_is_shown(url: str) -> None:
         ("/tools/runner/", "/tools/runner/jobs/job_1"),
         ("/a%2Fb", "/a%2Fb/jobs/job_1"),
         ("/a%3Fb%20c", "/a%3Fb%20c/jobs/job_1"),
+        ("/a%40b", "/a%40b/jobs/job_1"),
         ("/日", "/%E6%97%A5/jobs/job_1"),
     ],
 )

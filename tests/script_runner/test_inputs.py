@@ -187,3 +187,9 @@ def test_a_long_value_is_shown_in_part() -> None:
 def test_a_refusal_is_a_value_error_too() -> None:
     with pytest.raises(ValueError, match="must be a text"):
         inputs.text({}, "a")
+
+
+def test_the_error_for_a_text_that_cannot_be_sent_does_not_hold_the_text() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        inputs.url({"script_runner_url": f"http://any:s3cret@host/{SURROGATE}"})
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)

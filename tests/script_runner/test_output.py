@@ -164,3 +164,15 @@ def test_the_whole_output_of_real_jobs(tmp_path: Path) -> None:
             assert job.stdout_size == job.stderr_size == len(raw)
             assert whole_output(runner, job, "stdout") == raw.decode("utf-8", "replace")
             assert whole_output(runner, job, "stderr") == raw.decode("utf-8", "replace")
+
+
+def test_a_job_id_of_the_runner_that_cannot_be_asked_for_is_an_invalid_response() -> None:
+    job = job_of(b"x" * 5000)
+    job.job_id = "j" * 70_000
+    with serving(b"") as server, pytest.raises(InvalidResponse) as caught:
+        whole_output(connect(server.url), job, "stdout")
+    assert str(caught.value) == (
+        f"the job that {server.url} answered has an id that cannot be asked for: "
+        f"{'j' * 200}…. Is this the URL of a script-runner?"
+    )
+    assert server.requests == []

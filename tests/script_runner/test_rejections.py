@@ -173,3 +173,14 @@ def test_an_error_whose_body_is_no_error_is_raised_without_a_code(answer: bytes)
             said = f"{line} at {server.url}: 500 no error of script-runner"
             assert str(caught.value).startswith(said)
             assert str(caught.value).endswith(f". {OTHER}")
+
+
+@pytest.mark.parametrize("message", ["", ".", " ...\n"])
+def test_a_rejection_without_a_sentence_shows_its_code_alone(message: str) -> None:
+    error = {"ok": False, "error": {"code": "SOME_CODE", "message": message}}
+    with MisbehavingServer(lambda _: [json_answer(500, error)]) as server:
+        with pytest.raises(RequestRejected) as caught:
+            connect(server.url).call(get_job, JOB_ID)
+        line = f"GET /jobs/{JOB_ID} at {server.url}"
+    assert str(caught.value) == f"{line}: 500 SOME_CODE. The runner's own log says more."
+    assert caught.value.message == message

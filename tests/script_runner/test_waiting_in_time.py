@@ -12,6 +12,7 @@ import pytest
 
 from script_runner import (
     ANSWER_SECONDS,
+    InvalidInput,
     RequestTimedOut,
     Runner,
     RunnerUnreachable,
@@ -216,3 +217,11 @@ def test_each_call_may_take_what_is_left_of_the_wait(
     assert given[0] == first
     assert given == sorted(given, reverse=True)
     assert last is None or given[-1] == last
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0])
+def test_a_wait_of_no_number_of_seconds_is_refused_before_anything_is_sent(seconds: float) -> None:
+    with ScriptedRunner([RUNNING]).listening() as server:
+        with pytest.raises(InvalidInput, match=r"^timeout_seconds must be a number of seconds"):
+            wait_for_job(connect(server.url), JOB_ID, timeout_seconds=seconds)
+        assert server.requests == []
