@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -14,3 +15,11 @@ def mock_url() -> Iterator[str]:
     """The URL of a Prism mock of the description, started once for the run."""
     with prism(["mock"]) as url:
         yield url
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """Collect no garbage: the finalizers of other tests fail where a parser has recursed deep."""
+    gc.disable()
+    yield
+    gc.enable()

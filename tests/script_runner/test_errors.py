@@ -224,6 +224,7 @@ UNUSABLE: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize(("answer", "said"), UNUSABLE.values(), ids=UNUSABLE)
 def test_an_answer_that_is_no_job_is_an_invalid_response(answer: bytes, said: str) -> None:
     with MisbehavingServer(lambda _: [answer]) as server:

@@ -163,6 +163,7 @@ BAD_BODIES: dict[str, bytes] = {
 }
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("answer", BAD_BODIES.values(), ids=BAD_BODIES)
 def test_an_error_whose_body_is_no_error_is_raised_without_a_code(answer: bytes) -> None:
     with MisbehavingServer(lambda _: [answer]) as server:
