@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 from local_runner import events
@@ -13,6 +15,12 @@ from local_runner.store import Store, StoreError
 FORGOTTEN_AT_ONCE = 500
 """The most jobs that are forgotten at once, when `maxJobs` was lowered."""
 
+MOST_SPARE = 50
+"""The most jobs that are forgotten beyond what must be, so that it need not be done for each."""
+
+SPARE_SHARE = 200
+"""At most one in so many of the jobs kept is forgotten so."""
+
 
 class Retention:
     """Keeps the history and the logs to `maxJobs` jobs; it belongs to one event loop."""
@@ -22,6 +30,7 @@ class Retention:
         self._store = store
         self._logs_dir = Path(limits.logs_dir)
         self._max_jobs = limits.max_jobs
+        self._spare = min(MOST_SPARE, limits.max_jobs // SPARE_SHARE)
         self._kept = store.count
         self._forgetting = asyncio.Lock()
 
@@ -29,12 +38,17 @@ class Retention:
         """Count a job that was added to the history."""
         self._kept += 1
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there are too many jobs, and nobody sees to it yet."""
+        return self._kept > self._max_jobs and not self._forgetting.locked()
+
     async def trim(self) -> None:
         """Forget the oldest ended jobs while there are too many."""
         # One at a time: two that begin together would find the same jobs.
         async with self._forgetting:
             while (surplus := self._kept - self._max_jobs) > 0:
-                if not await self._forget(min(surplus, FORGOTTEN_AT_ONCE)):
+                if not await self._forget(min(surplus + self._spare, FORGOTTEN_AT_ONCE)):
                     return
 
     async def _forget(self, count: int) -> bool:
@@ -42,17 +56,17 @@ class Retention:
         try:
             oldest = await self._store.oldest_ended(count)
             # The files go first: a crash in between leaves a job without a log, not a log for ever.
-            for job_id in oldest.values():
-                self._delete_logs(job_id)
+            await asyncio.to_thread(self._delete_logs, oldest.values())
             await self._store.delete(oldest)
-        except StoreError as error:
+        # The system may have no thread to give, either.
+        except (StoreError, RuntimeError) as error:
             events.log("error", message=f"old jobs cannot be deleted: {error}")
             return False
         self._kept -= len(oldest)
         return bool(oldest)
 
-    def _delete_logs(self, job_id: str) -> None:
-        for stream in STREAMS:
+    def _delete_logs(self, job_ids: Iterable[str]) -> None:
+        for job_id, stream in itertools.product(job_ids, STREAMS):
             try:
                 (self._logs_dir / log_name(job_id, stream)).unlink(missing_ok=True)
             except OSError as error:

@@ -273,7 +273,9 @@ class Runner:
         await asyncio.sleep(0)
         events.log_job_end(job.record)
         del self._live[job.record.job_id]
-        await self._retention.trim()
+        if self._retention.is_full:
+            # Its slot need not wait for it.
+            self._spawn(self._retention.trim())
 
     async def _try_to_save(self, job: LiveJob) -> bool:
         try:
