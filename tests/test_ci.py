@@ -30,11 +30,11 @@ def run(folder: Path, **programs: str) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("name", ["chromium", "chromium_browser"])
 def test_with_a_chromium_it_makes_the_check(tmp_path: Path, name: str) -> None:
-    assert run(tmp_path, **{name: "", "apt_get": "exit 9"}) == (0, "make check\n", "")
+    assert run(tmp_path, **{name: "", "apt_get": "exit 9"}) == (0, "make --jobs=2 check\n", "")
 
 
 def test_a_chromium_that_is_missing_is_installed(tmp_path: Path) -> None:
-    assert run(tmp_path, apt_get=INSTALLS) == (0, "make check\n", "")
+    assert run(tmp_path, apt_get=INSTALLS) == (0, "make --jobs=2 check\n", "")
 
 
 @pytest.mark.parametrize("programs", [{}, {"apt_get": "echo 'no network' >&2; exit 100"}])
@@ -51,5 +51,5 @@ def test_without_a_chromium_it_fails_and_says_why(tmp_path: Path, programs: dict
 def test_without_root_it_says_what_is_not_tested(tmp_path: Path) -> None:
     code, printed, said = run(tmp_path, id="echo 1000", chromium="")
 
-    assert (code, printed) == (0, "make check\n")
+    assert (code, printed) == (0, "make --jobs=2 check\n")
     assert said == ".ci/run: not root: the test of a disk that is really full will be skipped\n"
