@@ -16,9 +16,9 @@ PLOTS_FOLDER = "benchmarks"
 _INTRODUCTION = """\
 # Benchmarks
 
-`make bench` measures this in about two minutes and writes this page; `make bench FULL=1` takes
-longer, for larger sizes. All figures are of one run on one machine, and each stands beside what it
-is compared with: the ratios say more than the times. A figure is judged as it is printed; where it
+`make bench` measures this in a few minutes and writes this page; `make bench FULL=1` takes about
+ten, for larger sizes. All figures are of one run on one machine, and each stands beside what it is
+compared with: the ratios say more than the times. A figure is judged as it is printed; where it
 misses its reach the table says **missed**.
 """
 
