@@ -9,7 +9,7 @@ import re
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,7 +77,12 @@ def with_credentials(url: str) -> str:
 
 
 def attempt(block: str, url: str, /, **inputs: object) -> Attempt:
-    """Run a block against a URL, to which credentials are added.
+    """Run a block against a URL, to which credentials are added; see `attempt_with`."""
+    return attempt_with(block, {"script_runner_url": with_credentials(url), **inputs})
+
+
+def attempt_with(block: str, inputs: Mapping[str, object]) -> Attempt:
+    """Run a block with these inputs.
 
     Whatever comes of it, outputs and error are those of the product and show no credential.
     """
@@ -85,9 +90,7 @@ def attempt(block: str, url: str, /, **inputs: object) -> Attempt:
     with shown_text() as shown:
         begun = time.monotonic()
         try:
-            tried.outputs = run_block(
-                block, tried.context, script_runner_url=with_credentials(url), **inputs
-            )
+            tried.outputs = run_block(block, tried.context, **inputs)
         except ScriptRunnerError as error:
             tried.error = error
         tried.seconds = time.monotonic() - begun

@@ -14,9 +14,9 @@ from urllib.parse import parse_qs, unquote
 
 from hypothesis import strategies as st
 
-from script_runner import InvalidInput, ScriptRunnerError
-from tests.block_runner import BLOCKS, manifest, run_block
-from tests.faults.attempts import Attempt, check_outcome, shown_text
+from script_runner import InvalidInput
+from tests.block_runner import BLOCKS, manifest
+from tests.faults.attempts import attempt_with
 from tests.faults.fuzzed_urls import Target, targets
 from tests.faults.places import JOB_ID, LOG, healthy_answer
 from tests.misbehaving_server import MisbehavingServer, Request, Step
@@ -102,7 +102,7 @@ def check_inputs(jobs: EndingJobs, example: Inputs) -> None:
     """Any input is a call that is sent as it is meant, or an InvalidInput and nothing is sent."""
     jobs.block, target, given, spoiled = example
     before = len(jobs.server.requests)
-    tried = _tried(jobs.block, given | {"script_runner_url": target.at(jobs.server.port)})
+    tried = attempt_with(jobs.block, given | {"script_runner_url": target.at(jobs.server.port)})
     sent = jobs.server.requests[before:]
     if tried.error is not None:
         assert not sent, sent
@@ -115,17 +115,6 @@ def check_inputs(jobs: EndingJobs, example: Inputs) -> None:
         assert target.prefix is not None, sent
         _check_sent(sent, jobs.block, target, given)
         _check_outputs(tried.outputs, jobs.block, given)
-
-
-def _tried(block: str, given: dict[str, Any]) -> Attempt:
-    tried = Attempt(block)
-    with shown_text() as shown:
-        try:
-            tried.outputs = run_block(block, tried.context, **given)
-        except ScriptRunnerError as error:
-            tried.error = error
-    check_outcome(tried, shown.getvalue())
-    return tried
 
 
 def _check_sent(sent: Sequence[Request], block: str, target: Target, given: dict[str, Any]) -> None:
