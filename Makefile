@@ -69,7 +69,7 @@ demo: setup ## run flow-1 on the OOMOL executor against the local runner
 FLOW ?= flows/flow-1
 URL ?= http://localhost:3000
 flow: setup ## run any flow against any script-runner (FLOW=flows/flow-1 URL=http://localhost:3000)
-	@$(PY) -m scripts.run_flow $(FLOW) --url $(URL)
+	@$(PY) -m scripts.flow.cli $(FLOW) --url $(URL)
 
 test: setup ## run all tests
 	@$(BIN)/pytest

@@ -23,8 +23,8 @@ from benchmarks.figures import (
 from benchmarks.runner import LocalRunner
 from benchmarks.short_jobs import SCRIPT, LeanClient, rate_of
 from benchmarks.timing import interleaved_figures
-from local_runner.records import JobRecord
-from local_runner.store import Store
+from local_runner.jobs.record import JobRecord
+from local_runner.storage.history import Store
 
 LENGTHS = (10, 1_000, 10_000, 100_000)
 MANY_JOBS = 10**9
@@ -155,7 +155,7 @@ HISTORY = Benchmark(
     "history",
     "A long history",
     "Two local runners, one fresh, one whose history was written beforehand with "
-    "`local_runner.store`, log files included. They take slices of sync jobs, a two-line `sh` "
-    "script, in turns; medians.",
+    "`local_runner.storage.history`, log files included. They take slices of sync jobs, a two-line "
+    "`sh` script, in turns; medians.",
     _measure,
 )

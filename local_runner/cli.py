@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from local_runner import config as configuration
-from local_runner import events, server
+from local_runner import log as events
 from local_runner.config import TOKEN_VARIABLE, Config, ConfigError, ConfigMissing
-from local_runner.events import LogFormat
+from local_runner.http import server
+from local_runner.log import LogFormat
 
 DEFAULT_CONFIG = "config.json"
 

@@ -79,7 +79,7 @@ def main() -> int:
     try:
         with local_runner() as url:
             print(f"The local runner serves examples/ on {url}\n", flush=True)
-            flow = [sys.executable, "-m", "scripts.run_flow", str(FLOW), "--url", url]
+            flow = [sys.executable, "-m", "scripts.flow.cli", str(FLOW), "--url", url]
             code = subprocess.run(flow, cwd=ROOT, check=False).returncode
     except DemoFailed as failure:
         print(failure, file=sys.stderr)

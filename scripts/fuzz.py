@@ -29,10 +29,10 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 
-from tests import block_runner
 from tests.faults import fuzzed_answers, fuzzing, raw_requests
 from tests.local_runner import described_requests
 from tests.local_runner.described_requests import Case
+from tests.support import block_runner
 
 ROUND_EXAMPLES = 100
 """How many examples are made from one seed."""

@@ -26,9 +26,9 @@ from typing import Any
 import httpx
 import psutil
 
-from local_runner.process import JOB_VARIABLE
-from tests.runner_process import RunnerProcess, ended_or_none
-from tests.waiting import wait_until
+from local_runner.processes.local import JOB_VARIABLE
+from tests.support.runner_process import RunnerProcess, ended_or_none
+from tests.support.waiting import wait_until
 
 CALLERS = 6
 LONGEST_BURST = 20

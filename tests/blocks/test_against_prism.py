@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from script_runner import InvalidResponse, RequestRejected, RequestTimedOut, connect
-from tests.block_runner import run_block
-from tests.description import Answer, answers
-from tests.prism_client import prefer_answers
+from tests.support.block_runner import run_block
+from tests.support.description import Answer, answers
+from tests.support.prism_client import prefer_answers
 
 LOG_ANSWER = "code=200, example=whole"
 """What the log of a job is while another operation is tested."""

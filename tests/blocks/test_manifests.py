@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.block_runner import BLOCKS, ROOT, load_block, manifest
+from tests.support.block_runner import BLOCKS, ROOT, load_block, manifest
 
 PYTHON_TYPES = {"string": str, "number": float, "boolean": bool}
 LOCALES = ("en", "zh-CN")

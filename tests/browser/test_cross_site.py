@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.browser.attacker import Attacker, needs_chromium
-from tests.runner_process import RunnerProcess
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess
+from tests.support.waiting import wait_until
 
 pytestmark = needs_chromium
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from generated_client.models import AcceptedJob, Job, LogPage
-from tests.description import answers, load
+from tests.support.description import answers, load
 
 JOBS = [answer.body for answer in answers() if answer.schema == "Job"]
 PAGES = [answer.body for answer in answers() if answer.schema == "LogPage"]

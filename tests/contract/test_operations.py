@@ -11,8 +11,8 @@ from generated_client import Client, models
 from generated_client.api.jobs import cancel_job, get_job, get_job_logs, run_script
 from generated_client.models import GetJobLogsStream, RunRequest, RunRequestMode
 from generated_client.types import Response
-from tests.description import Answer, answers
-from tests.prism_client import PrismError, prism_client
+from tests.support.description import Answer, answers
+from tests.support.prism_client import PrismError, prism_client
 
 JOB_ID = "job_1795459086738_1"
 RUN = RunRequest("quick-echo", args=["hello", "world"], mode=RunRequestMode.ASYNC)

@@ -14,10 +14,11 @@ from generated_client.models import AcceptedJob, RunRequest
 from script_runner import connect, read_lines, wait_for_job
 from script_runner.limits import MAX_ANSWER_BYTES
 from script_runner.waiting import MAX_STREAMED_LINES
-from tests.block_runner import RecordingContext, run_block
-from tests.description import answers
 from tests.docs.messages import Message, Named, free_port, said_by, with_credential
-from tests.misbehaving_server import (
+from tests.script_runner.page_server import MemoryLog, wanted_page
+from tests.support.block_runner import RecordingContext, run_block
+from tests.support.description import answers
+from tests.support.misbehaving_server import (
     Action,
     Answer,
     MisbehavingServer,
@@ -26,7 +27,6 @@ from tests.misbehaving_server import (
     http_answer,
     json_answer,
 )
-from tests.script_runner.page_server import MemoryLog, wanted_page
 
 JOB_ID = "job_1"
 DOCUMENTED = {(answer.operation, answer.example): answer.body for answer in answers()}

@@ -14,9 +14,10 @@ from unittest import mock
 import pytest
 from click.testing import CliRunner
 
-from local_runner import events, server
+from local_runner import log as events
 from local_runner.cli import main
 from local_runner.config import TOKEN_VARIABLE
+from local_runner.http import server
 from tests.docs.messages import CREDENTIAL, Message, Named
 from tests.docs.runner_helpers import logged, write
 

@@ -9,7 +9,6 @@ from unittest import mock
 
 from generated_client.api.jobs import get_job
 from script_runner import connect
-from tests.block_runner import run_block
 from tests.docs.messages import (
     CREDENTIAL,
     Message,
@@ -18,7 +17,8 @@ from tests.docs.messages import (
     said_by,
     with_credential,
 )
-from tests.misbehaving_server import Action, MisbehavingServer, http_answer
+from tests.support.block_runner import run_block
+from tests.support.misbehaving_server import Action, MisbehavingServer, http_answer
 
 JOB_ID = "job_1"
 

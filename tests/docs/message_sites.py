@@ -60,10 +60,10 @@ def modules_of(*names: str) -> list[ModuleType]:
     """The modules of packages, but for those that start a program when they are imported."""
     packages = [importlib.import_module(name) for name in names]
     return packages + [
-        importlib.import_module(f"{package.__name__}.{module.name}")
+        importlib.import_module(module.name)
         for package in packages
-        for module in pkgutil.iter_modules(package.__path__)
-        if module.name != "__main__"
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        if not module.name.endswith("__main__")
     ]
 
 

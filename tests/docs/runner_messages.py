@@ -17,18 +17,18 @@ from unittest import mock
 import httpx
 import pytest
 
-from local_runner.api import application
 from local_runner.config import Config, load
-from local_runner.guard import MAX_BODY_BYTES
-from local_runner.logs import LogWriter
-from local_runner.records import JobRecord
-from local_runner.runner import Runner
-from local_runner.store import Store, StoreError
+from local_runner.http.access import MAX_BODY_BYTES
+from local_runner.http.app import application
+from local_runner.jobs.record import JobRecord
+from local_runner.jobs.scheduler import Runner
+from local_runner.storage.history import Store, StoreError
+from local_runner.storage.job_logs import LogWriter
 from tests.docs.client_messages import ask
 from tests.docs.messages import CREDENTIAL, Message, said_by
 from tests.docs.runner_helpers import logged, write
-from tests.misbehaving_server import MisbehavingServer, Step, json_answer
-from tests.waiting import WAIT_SECONDS
+from tests.support.misbehaving_server import MisbehavingServer, Step, json_answer
+from tests.support.waiting import WAIT_SECONDS
 
 CODES_OF_THE_WIRE = {
     "SCRIPT_NOT_FOUND", "INVALID_ARGS", "JOB_NOT_FOUND", "NOT_FOUND", "INTERNAL_ERROR"
@@ -267,7 +267,9 @@ async def messages_of_jobs(folder: Path) -> dict[str, Message]:
         with mock.patch.object(LogWriter, "write", side_effect=broken(errno.ENOSPC)):
             text = await said_by_the_job(client, run("hello"))
         messages["a full disk"] = Message(text, ("the log",), ends_with_a_reason=True)
-        unforeseen = mock.patch("local_runner.live.ScriptProcess", side_effect=RuntimeError("x"))
+        unforeseen = mock.patch(
+            "local_runner.jobs.job.ScriptProcess", side_effect=RuntimeError("x")
+        )
         with logged() as lines, unforeseen:
             text = await said_by_the_job(client, run("hello"))
         messages["a job that fails"] = Message(text, ("the job",), ends_with_a_reason=True)
@@ -350,7 +352,7 @@ async def messages_of_the_log(folder: Path) -> dict[str, Message]:
 
     with (
         logged() as lines,
-        mock.patch("local_runner.runner.RETRY_SECONDS", 0),
+        mock.patch("local_runner.jobs.scheduler.RETRY_SECONDS", 0),
         mock.patch.object(Store, "save", save_but_once),
         mock.patch.object(Store, "delete", side_effect=full),
         mock.patch.object(Path, "unlink", side_effect=broken(errno.EACCES)),

@@ -11,12 +11,12 @@ from unittest import mock
 
 import pytest
 
-from local_runner.logs import LogWriter
-from local_runner.store import Store, StoreError
+from local_runner.storage.history import Store, StoreError
+from local_runner.storage.job_logs import LogWriter
 from tests.docs.messages import Message
 from tests.docs.runner_helpers import logged
 from tests.docs.runner_messages import HELLO, broken, configured, run, served
-from tests.waiting import WAIT_SECONDS
+from tests.support.waiting import WAIT_SECONDS
 
 SLEEPS = {"sleeps": "#!/bin/sh\nexec sleep 60\n"}
 
@@ -46,7 +46,7 @@ async def _messages_of_runs(folder: Path) -> dict[str, Message]:
             raise failures.pop()
         return start(*arguments, **options)
 
-    with logged() as lines, mock.patch("local_runner.runner.RETRY_SECONDS", 0):
+    with logged() as lines, mock.patch("local_runner.jobs.scheduler.RETRY_SECONDS", 0):
         async with served(configured(folder, {**HELLO, **SLEEPS})) as client:
             with mock.patch.object(LogWriter, "__init__", side_effect=broken(errno.EMFILE)):
                 refused = (await client.request(**run("hello"))).json()["error"]

@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 
 import script_runner
-from local_runner import protocol
 from local_runner.config import ArgsConfig, Config, RunnerConfig, ScriptConfig, ServerConfig
-from local_runner.guard import MAX_BODY_BYTES
-from local_runner.process import OPEN_PIPE_SECONDS
+from local_runner.http import protocol
+from local_runner.http.access import MAX_BODY_BYTES
+from local_runner.processes.local import OPEN_PIPE_SECONDS
 from script_runner import ANSWER_SECONDS, CONNECT_SECONDS, SYNC_RUN_SECONDS, errors
 from script_runner.limits import MAX_ANSWER_BYTES
 from script_runner.lines import CHECKPOINT_BYTES
 from script_runner.waiting import MAX_STREAMED_LINES
-from tests.description import answers
 from tests.docs.markdown import (
     README,
     ROOT,
@@ -30,6 +29,7 @@ from tests.docs.markdown import (
     read_sections,
     section_of,
 )
+from tests.support.description import answers
 
 ERRORS = ROOT / "docs" / "errors.md"
 LOCAL_RUNNER = ROOT / "docs" / "local-runner.md"

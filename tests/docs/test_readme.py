@@ -21,8 +21,7 @@ import yaml
 
 import script_runner
 from scripts.demo import local_runner
-from scripts.flow_file import Connection, Constant, Node, load_flow
-from tests.block_runner import BLOCKS, manifest
+from scripts.flow.file import Connection, Constant, Node, load_flow
 from tests.docs.markdown import (
     README,
     ROOT,
@@ -32,6 +31,7 @@ from tests.docs.markdown import (
     read_sections,
     section_of,
 )
+from tests.support.block_runner import BLOCKS, manifest
 
 FLOW_1 = ROOT / "flows" / "flow-1"
 URL_OF_THE_SNIPPETS = "http://127.0.0.1:3000"

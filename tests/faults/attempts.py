@@ -22,8 +22,8 @@ from script_runner import (
     RunnerUnreachable,
     ScriptRunnerError,
 )
-from tests import block_runner
-from tests.block_runner import RecordingContext, run_block
+from tests.support import block_runner
+from tests.support.block_runner import RecordingContext, run_block
 
 USER, PASSWORD = "anyone-at-all", "s3cret/pass"
 CREDENTIALS = "anyone-at-all:s3cret%2Fpass"

@@ -9,8 +9,8 @@ import pytest
 
 import script_runner
 from script_runner import Runner, failures, lines, pages, transport, waiting
-from tests import block_runner
 from tests.faults.places import PAGE_BYTES
+from tests.support import block_runner
 
 LIMIT_SECONDS = 0.1
 

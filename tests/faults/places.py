@@ -12,9 +12,9 @@ import pytest
 
 from script_runner import lines
 from tests.faults.attempts import Attempt, attempt
-from tests.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 from tests.script_runner.documented import documented
 from tests.script_runner.page_server import MemoryLog, wanted_page
+from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 
 JOB_ID = "job_1"
 LOG = "日志 one\nline two\nline three\nline four\n".encode()

@@ -12,8 +12,8 @@ import psutil
 from hypothesis import strategies as st
 
 from tests.faults.raw_answers import RawAnswer, answers_in, check_answer
-from tests.runner_process import RunnerProcess
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess
+from tests.support.waiting import wait_until
 
 SCRIPT = "quick-echo"
 SCRIPTS = {SCRIPT: "#!/bin/sh\nprintf '%s\\n' \"$@\"\n"}

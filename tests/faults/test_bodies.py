@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from script_runner import InvalidResponse, RequestRejected
-from tests.description import load
 from tests.faults.attempts import IS_IT, Attempt
 from tests.faults.places import (
     FIRST_PLACES,
@@ -25,7 +24,8 @@ from tests.faults.places import (
     schema_of,
     tried_with_each,
 )
-from tests.misbehaving_server import Step, http_answer, json_answer
+from tests.support.description import load
+from tests.support.misbehaving_server import Step, http_answer, json_answer
 
 pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone", "quick_looks")
 

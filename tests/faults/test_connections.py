@@ -18,7 +18,7 @@ import pytest
 from script_runner import InvalidResponse, RequestTimedOut, RunnerUnreachable, ScriptRunnerError
 from tests.faults.attempts import MAY_RUN, OVERLOADED, STILL_RUNNING, TRY_AGAIN
 from tests.faults.places import Fault, Place, at_every_block, at_every_place, faulty
-from tests.misbehaving_server import Action, Step
+from tests.support.misbehaving_server import Action, Step
 
 pytestmark = pytest.mark.usefixtures("short_limits", "small_pages")
 

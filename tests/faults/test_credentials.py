@@ -29,8 +29,14 @@ from tests.faults.places import (
     schema_of,
     tried_with_each,
 )
-from tests.misbehaving_server import Action, MisbehavingServer, Step, http_answer, json_answer
 from tests.script_runner.documented import documented
+from tests.support.misbehaving_server import (
+    Action,
+    MisbehavingServer,
+    Step,
+    http_answer,
+    json_answer,
+)
 
 pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone", "quick_looks", "quiet_http")
 

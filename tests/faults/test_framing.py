@@ -20,7 +20,8 @@ from tests.faults.attempts import (
     attempt,
 )
 from tests.faults.places import JOB_ID, Place, at_every_place, faulty
-from tests.misbehaving_server import (
+from tests.script_runner.documented import documented
+from tests.support.misbehaving_server import (
     Action,
     MisbehavingServer,
     Request,
@@ -28,7 +29,6 @@ from tests.misbehaving_server import (
     http_answer,
     json_answer,
 )
-from tests.script_runner.documented import documented
 
 pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone")
 

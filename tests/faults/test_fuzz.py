@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.faults import fuzzed_answers, fuzzing, raw_requests
-from tests.runner_process import RunnerProcess
+from tests.support.runner_process import RunnerProcess
 
 SHORT = settings(
     derandomize=True,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 from scripts import fuzz
-from tests.block_runner import ROOT
+from tests.support.block_runner import ROOT
 
 ENDS_SECONDS = 120
 

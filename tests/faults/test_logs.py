@@ -16,9 +16,9 @@ from tests.faults.places import (
     faulty,
     kind_of,
 )
-from tests.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 from tests.script_runner.documented import documented
 from tests.script_runner.page_server import MemoryLog, wanted_page
+from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 
 pytestmark = pytest.mark.usefixtures("soon_gone")
 

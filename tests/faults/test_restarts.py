@@ -17,8 +17,8 @@ from generated_client.models import LogPage
 from script_runner import InvalidResponse, RequestRejected, RunnerUnreachable, lines, pages
 from script_runner.pages import RunnerLog
 from tests.faults.attempts import Attempt, attempt
-from tests.runner_process import RunnerProcess
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess
+from tests.support.waiting import wait_until
 
 LINES = 50
 NUMBERS = 1500

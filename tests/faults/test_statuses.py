@@ -35,7 +35,7 @@ from tests.faults.places import (
     faulty,
     tried_with_each,
 )
-from tests.misbehaving_server import Action, MisbehavingServer, http_answer, json_answer
+from tests.support.misbehaving_server import Action, MisbehavingServer, http_answer, json_answer
 
 pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone", "quick_looks")
 

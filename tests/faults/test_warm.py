@@ -17,7 +17,7 @@ from script_runner.limits import time_limit
 from tests.faults.attempts import MAY_RUN, OVERLOADED, STILL_RUNNING, TRY_AGAIN, attempt
 from tests.faults.places import RUN, Place, at_every_block, healthy_answer, kind_of
 from tests.faults.test_connections import RESET, SLACK_SECONDS, lost
-from tests.misbehaving_server import Action, MisbehavingServer, Request, Step
+from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step
 
 
 class OnceWell:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from scripts.demo import FLOW, ROOT, local_runner
-from tests.block_runner import manifest
+from tests.support.block_runner import manifest
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def nodes() -> dict[str, Any]:
     """The nodes of one run of flow-1, by their ids."""
     with local_runner() as url:
         run = subprocess.run(
-            [sys.executable, "-m", "scripts.run_flow", str(FLOW), "--url", url, "--json"],
+            [sys.executable, "-m", "scripts.flow.cli", str(FLOW), "--url", url, "--json"],
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -1,4 +1,4 @@
-"""`scripts.run_flow` on small packages of their own, with the real OOMOL Python executor."""
+"""`scripts.flow.cli` on small packages of their own, with the real OOMOL Python executor."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from scripts.flow_file import Constant, FlowFileError, load_flow
-from scripts.oomol_executor import SUBSCRIBE_SECONDS
+from scripts.flow.executor import SUBSCRIBE_SECONDS
+from scripts.flow.file import Constant, FlowFileError, load_flow
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_SECONDS = 30.0
@@ -74,7 +74,7 @@ class Package:
 
     def command(self, *arguments: str) -> dict[str, Any]:
         """What `subprocess` needs to run the flow."""
-        command = [sys.executable, "-m", "scripts.run_flow", str(self.flow_file.parent)]
+        command = [sys.executable, "-m", "scripts.flow.cli", str(self.flow_file.parent)]
         environment = {"HOME": str(self.home), "TMPDIR": str(self.temporary)}
         return {
             "args": [*command, *arguments],

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_runner import server
 from local_runner.config import load
-from local_runner.runner import Runner
-from local_runner.store import Store
-from tests.runner_process import RunnerProcess
+from local_runner.http import server
+from local_runner.jobs.scheduler import Runner
+from local_runner.storage.history import Store
+from tests.support.runner_process import RunnerProcess
 
 ENOUGH = 20.0
 """Seconds within which a connection that is to be closed must be closed."""

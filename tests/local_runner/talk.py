@@ -15,8 +15,8 @@ from types import TracebackType
 import httpx
 
 from generated_client.models import Error
-from tests.runner_process import RunnerProcess
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess
+from tests.support.waiting import wait_until
 
 ANSWER_SECONDS = 15.0
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from local_runner import store
-from local_runner.records import JobRecord
-from local_runner.store import Store
-from tests.runner_process import RunnerProcess
+from local_runner.jobs.record import JobRecord
+from local_runner.storage import history as store
+from local_runner.storage.history import Store
+from tests.support.runner_process import RunnerProcess
 
 SCRIPTS = {"hello": "#!/bin/sh\necho hello\n"}
 

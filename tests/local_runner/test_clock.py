@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from local_runner.config import load
-from local_runner.runner import Runner
-from local_runner.store import Store
-from tests.runner_process import RunnerProcess
-from tests.waiting import POLL_SECONDS
+from local_runner.jobs.scheduler import Runner
+from local_runner.storage.history import Store
+from tests.support.runner_process import RunnerProcess
+from tests.support.waiting import POLL_SECONDS
 
 MOST_SECONDS = 8.0
 """For what takes two seconds on an idle machine."""

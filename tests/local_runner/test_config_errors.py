@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from local_runner import server
 from local_runner.cli import main
 from local_runner.config import ServerConfig
+from local_runner.http import server
 
 SCRIPT = {"id": "a", "path": "./a.sh"}
 

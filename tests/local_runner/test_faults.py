@@ -16,13 +16,13 @@ import psutil
 import pytest
 
 from local_runner.config import load
-from local_runner.logs import LogWriter
-from local_runner.records import JobRecord
-from local_runner.runner import Runner
-from local_runner.store import Store
+from local_runner.jobs.record import JobRecord
+from local_runner.jobs.scheduler import Runner
+from local_runner.storage.history import Store
+from local_runner.storage.job_logs import LogWriter
 from tests.local_runner.limits import assert_works, limited, needs_prlimit
-from tests.runner_process import RunnerProcess, processes_of
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess, processes_of
+from tests.support.waiting import wait_until
 
 SCRIPTS = {
     "hello": "#!/bin/sh\necho hello\n",
@@ -173,9 +173,9 @@ async def run_twice(folder: Path, script_id: str) -> list[JobRecord]:
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("local_runner.live.ScriptProcess", RuntimeError("which nobody foresaw")),
-        ("local_runner.process.os.set_blocking", OSError(errno.ENOMEM, "out of memory")),
-        ("local_runner.logs.LogWriter.close", OSError(errno.EIO, "input/output error")),
+        ("local_runner.jobs.job.ScriptProcess", RuntimeError("which nobody foresaw")),
+        ("local_runner.processes.local.os.set_blocking", OSError(errno.ENOMEM, "out of memory")),
+        ("local_runner.storage.job_logs.LogWriter.close", OSError(errno.EIO, "input/output error")),
     ],
 )
 async def test_a_failure_that_nobody_foresaw_ends_the_job_and_leaves_nothing(

@@ -14,18 +14,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local_runner import process
 from local_runner.config import load
-from local_runner.runner import Runner
-from local_runner.store import Store
+from local_runner.jobs.scheduler import Runner
+from local_runner.processes import local as process
+from local_runner.storage.history import Store
 from scripts.torture import _Torture, torture
 from tests.local_runner.history import (
     MOST_BYTES_OF_A_QUEUED_JOB,
     QUEUED,
     statuses_in_history,
 )
-from tests.runner_process import RunnerProcess, processes_of
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess, processes_of
+from tests.support.waiting import wait_until
 
 KILLS = int(os.environ.get("TORTURE_KILLS", "5"))
 LONG_SECONDS = 60.0
@@ -230,7 +230,7 @@ async def test_a_script_that_may_not_be_ended_is_said_in_the_log(
         await runner.recover()
         job = await runner.run("waits", [str(gate)], "async")
         with monkeypatch.context() as patch:
-            patch.setattr("local_runner.process.os.killpg", refuse)
+            patch.setattr("local_runner.processes.local.os.killpg", refuse)
             await runner.cancel(job.record.job_id)
         gate.touch()
         await runner.stop()
@@ -255,7 +255,7 @@ async def test_what_is_left_of_a_group_and_may_not_be_ended_is_said_in_the_log(
     store = Store(load(tmp_path / "config.json").database)
     runner = Runner(load(tmp_path / "config.json"), store)
     caplog.set_level("INFO")
-    monkeypatch.setattr("local_runner.process.os.killpg", refuse_to_look)
+    monkeypatch.setattr("local_runner.processes.local.os.killpg", refuse_to_look)
     async with asyncio.timeout(20):
         await runner.recover()
         job = await runner.run("stubborn-child", [], "async")

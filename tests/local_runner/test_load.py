@@ -22,8 +22,8 @@ from tests.local_runner.history import (
     statuses_in_history,
 )
 from tests.local_runner.served import Caller
-from tests.runner_process import RunnerProcess, ended_or_none
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess, ended_or_none
+from tests.support.waiting import wait_until
 
 REPEATS = 50
 

@@ -15,10 +15,10 @@ import httpx
 import psutil
 import pytest
 
-from local_runner import server
+from local_runner.http import server
 from tests.local_runner.limits import assert_works, limited, needs_prlimit
-from tests.runner_process import RunnerProcess, processes_of
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess, processes_of
+from tests.support.waiting import wait_until
 
 pytestmark = needs_prlimit
 

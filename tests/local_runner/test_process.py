@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.runner_process import RunnerProcess, ended_or_none, processes_of
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess, ended_or_none, processes_of
+from tests.support.waiting import wait_until
 
 GRACE_SECONDS = 0.5
 LOG_LIMIT = 1024 * 1024

@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.runner_process import RunnerProcess, processes_of
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess, processes_of
+from tests.support.waiting import wait_until
 
 KILL = signal.SIGKILL
 LOOP = "while :; do sleep 0.05; done"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from local_runner.config import load
-from local_runner.records import STREAMS, JobRecord
-from local_runner.retention import Retention
-from local_runner.store import Store
+from local_runner.jobs.record import STREAMS, JobRecord
+from local_runner.storage.history import Store
+from local_runner.storage.retention import Retention
 
 
 def ended(seq: int) -> JobRecord:

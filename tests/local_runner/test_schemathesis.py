@@ -15,7 +15,7 @@ from tests.local_runner.described_requests import (
     described_runner,
     description,
 )
-from tests.runner_process import RunnerProcess
+from tests.support.runner_process import RunnerProcess
 
 EXAMPLES = 100
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.local_runner.talk import TAP, Tap, send
-from tests.runner_process import RunnerProcess
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess
+from tests.support.waiting import wait_until
 
 SECRET = "what the owner keeps elsewhere\n"
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from tests.local_runner.talk import ANSWER_SECONDS, TAP, Tap, post_bytes, send
-from tests.runner_process import RunnerProcess
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess
+from tests.support.waiting import wait_until
 
 MIB = 1024 * 1024
 LIMIT = 2 * MIB

@@ -14,8 +14,8 @@ import pytest
 
 from tests.local_runner.served import serving
 from tests.local_runner.talk import TAP, Tap, send
-from tests.runner_process import RunnerProcess, processes_of
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess, processes_of
+from tests.support.waiting import wait_until
 
 TOKEN = "s3cret-Tökén:with=all/kinds+of"
 WANTED = 'Basic realm="script-runner", Bearer'

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.runner_process import RunnerProcess, processes_of
-from tests.waiting import wait_until
+from tests.support.runner_process import RunnerProcess, processes_of
+from tests.support.waiting import wait_until
 
 SCRIPTS = {
     "hello": "#!/bin/sh\necho hello\n",

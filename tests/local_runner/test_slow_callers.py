@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local_runner import protocol
+from local_runner.http import protocol
 from tests.local_runner.served import ENOUGH, Caller, Served, serving
-from tests.runner_process import RunnerProcess
+from tests.support.runner_process import RunnerProcess
 
 SOON = 0.3
 LATE = 60.0

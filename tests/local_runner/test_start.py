@@ -15,14 +15,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 END_SECONDS = 20.0
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 SIGNAL_AS_SOON_AS_IT_LISTENS = """
 import os, sys
-from local_runner import cli, events
+from local_runner import cli
+from local_runner import log as events
 
 log = events.log
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.runner_process import RunnerProcess
+from tests.support.runner_process import RunnerProcess
 
 PRINTS_ARGUMENTS = """#!/bin/sh
 for argument in "$@"; do printf '%s\\0' "$argument"; done

@@ -15,7 +15,7 @@ import pytest
 
 from scripts.demo import local_runner
 from scripts.package import PackagingFailed, make
-from tests.block_runner import BLOCKS, ROOT
+from tests.support.block_runner import BLOCKS, ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 NAME, VERSION = PROJECT["name"], PROJECT["version"]
@@ -158,7 +158,7 @@ def test_flow_1_of_the_oomol_package_runs_where_only_its_needs_are_installed(
 
     with local_runner() as url:
         flow = (str(package / "flows" / "flow-1"), f"--url={url}", "--json", executor)
-        document = json.loads(run(sys.executable, "-m", "scripts.run_flow", *flow))
+        document = json.loads(run(sys.executable, "-m", "scripts.flow.cli", *flow))
 
     nodes = document["nodes"]
     assert {node["state"] for node in nodes.values()} == {"finished"}
@@ -210,6 +210,8 @@ def test_the_wheel_with_the_runner_extra_runs_the_local_runner(wheel: Path, tmp_
     assert "start" in run(programs / "local-runner", "--help", cwd=tmp_path)
     version = run(programs / "local-runner", "--version", cwd=tmp_path)
     assert version == f"local-runner, version {VERSION}\n"
-    imports = f"import {', '.join(MODULES)}, local_runner.server; print(script_runner.__file__)"
+    imports = (
+        f"import {', '.join(MODULES)}, local_runner.http.server; print(script_runner.__file__)"
+    )
     imported = run(programs / "python", "-c", imports, cwd=tmp_path)
     assert imported.startswith(f"{tmp_path / 'environment'}/")

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from generated_client.models import Job
-from tests.description import answers
+from tests.support.description import answers
 
 _BODIES = {(answer.operation, answer.example): answer.body for answer in answers()}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import parse_qs, urlsplit
 
 from generated_client.models import LogPage
-from tests.misbehaving_server import Action, MisbehavingServer, Request, Step, json_answer
+from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, json_answer
 
 LARGEST_PAGE_BYTES = 1024 * 1024
 """The largest page of the wire."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
-from tests.misbehaving_server import Action, MisbehavingServer, Request, Step, json_answer
 from tests.script_runner.documented import documented
 from tests.script_runner.page_server import MemoryLog
+from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, json_answer
 
 JOB_ID = "job_1"
 

@@ -12,7 +12,9 @@ from generated_client.api.jobs import get_job, run_script
 from generated_client.models import AcceptedJob, Job, LogPage, RunRequest
 from script_runner import Runner, ScriptRunnerError, connect, read_lines
 from script_runner.pages import RunnerLog
-from tests.misbehaving_server import (
+from tests.script_runner.documented import documented
+from tests.script_runner.log_strategies import QUICK
+from tests.support.misbehaving_server import (
     Action,
     MisbehavingServer,
     Request,
@@ -20,8 +22,6 @@ from tests.misbehaving_server import (
     http_answer,
     json_answer,
 )
-from tests.script_runner.documented import documented
-from tests.script_runner.log_strategies import QUICK
 
 ANSWERS = [
     json_answer(200, documented("getJob", "succeeded")),

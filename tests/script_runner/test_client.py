@@ -16,9 +16,9 @@ from generated_client.api.jobs import cancel_job, get_job, get_job_logs, run_scr
 from generated_client.models import AcceptedJob, GetJobLogsStream, RunRequest, RunRequestMode
 from script_runner import InvalidInput, Runner, ScriptRunnerError, client, connect
 from script_runner.address import checked_url
-from tests.misbehaving_server import Action, MisbehavingServer, http_answer, json_answer
 from tests.script_runner.documented import documented, documented_job
-from tests.waiting import wait_until
+from tests.support.misbehaving_server import Action, MisbehavingServer, http_answer, json_answer
+from tests.support.waiting import wait_until
 
 JOB = json_answer(200, documented("getJob", "succeeded"))
 

@@ -17,7 +17,8 @@ from generated_client.api.jobs import cancel_job, get_job
 from generated_client.models import Job
 from script_runner import InvalidInput, RequestRejected, RunnerUnreachable, connect, transport
 from script_runner.transport import Transport
-from tests.misbehaving_server import (
+from tests.script_runner.documented import documented
+from tests.support.misbehaving_server import (
     Action,
     MisbehavingServer,
     Request,
@@ -25,8 +26,7 @@ from tests.misbehaving_server import (
     http_answer,
     json_answer,
 )
-from tests.script_runner.documented import documented
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 JOB = json_answer(200, documented("getJob", "succeeded"))
 REFUSED = f"ConnectError: [Errno {errno.ECONNREFUSED}] {os.strerror(errno.ECONNREFUSED)}"

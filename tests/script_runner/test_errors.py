@@ -21,8 +21,14 @@ from script_runner import (
     ScriptRunnerError,
     connect,
 )
-from tests.misbehaving_server import Action, MisbehavingServer, Step, http_answer, json_answer
 from tests.script_runner.documented import documented
+from tests.support.misbehaving_server import (
+    Action,
+    MisbehavingServer,
+    Step,
+    http_answer,
+    json_answer,
+)
 
 RUN = RunRequest("quick-echo")
 JOB = json_answer(200, documented("getJob", "succeeded"))

@@ -11,9 +11,9 @@ import pytest
 from generated_client.api.jobs import get_job, get_job_logs, run_script
 from generated_client.models import AcceptedJob, RunRequest
 from script_runner import InvalidResponse, Runner, connect
-from tests.description import load
-from tests.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 from tests.script_runner.documented import documented
+from tests.support.description import load
+from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 
 SCHEMAS = load()["components"]["schemas"]
 WRONG: dict[str, object] = {

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from generated_client.api.jobs import get_job
 from generated_client.models import Job
 from script_runner import InvalidResponse, RequestRejected, connect, pages, whole_output
-from tests.misbehaving_server import MisbehavingServer, Request, Step, json_answer
-from tests.runner_process import RunnerProcess
 from tests.script_runner.documented import documented, documented_job
 from tests.script_runner.log_strategies import QUICK, logs
 from tests.script_runner.page_server import MemoryLog
+from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_answer
+from tests.support.runner_process import RunnerProcess
 
 
 def job_of(raw: bytes, preview_bytes: int = 4096, *, limit: int = 1024 * 1024) -> Job:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from generated_client.models import LogPage
 from script_runner import InvalidResponse, connect, pages
 from script_runner.pages import RunnerLog, read_text, utf8_of
-from tests.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 from tests.script_runner.log_strategies import QUICK, growths, logs, sizes
 from tests.script_runner.page_server import MemoryLog
+from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 
 CHARACTERS = "a日é😀\n" * 40
 """Every length of a character, so that each cut falls into one of them."""

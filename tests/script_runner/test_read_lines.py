@@ -19,9 +19,9 @@ from script_runner import (
     pages,
     read_lines,
 )
-from tests.misbehaving_server import Action
-from tests.runner_process import RunnerProcess
 from tests.script_runner.page_server import MemoryLog, Pages, lines_in, log_server, reference
+from tests.support.misbehaving_server import Action
+from tests.support.runner_process import RunnerProcess
 
 MIXED = (
     b"first\r\nsecond\n"

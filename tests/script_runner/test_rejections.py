@@ -10,10 +10,10 @@ import pytest
 from generated_client.api.jobs import cancel_job, get_job, get_job_logs, run_script
 from generated_client.models import Job, RunRequest
 from script_runner import RequestRejected, Runner, connect
-from tests.description import Answer, answers
-from tests.misbehaving_server import MisbehavingServer, http_answer, json_answer
-from tests.prism_client import prefer_answers
 from tests.script_runner.documented import documented
+from tests.support.description import Answer, answers
+from tests.support.misbehaving_server import MisbehavingServer, http_answer, json_answer
+from tests.support.prism_client import prefer_answers
 
 JOB_ID = "job_1795459086738_1"
 CALLS: dict[str, tuple[Callable[[Runner], object], str]] = {

@@ -29,7 +29,8 @@ from script_runner import (
     limits,
     transport,
 )
-from tests.misbehaving_server import (
+from tests.script_runner.documented import documented
+from tests.support.misbehaving_server import (
     Action,
     MisbehavingServer,
     Request,
@@ -37,7 +38,6 @@ from tests.misbehaving_server import (
     http_answer,
     json_answer,
 )
-from tests.script_runner.documented import documented
 
 JOB = json_answer(200, documented("getJob", "succeeded"))
 LIMIT_SECONDS = 0.4

@@ -18,9 +18,9 @@ from script_runner import (
     wait_for_job,
     waiting,
 )
-from tests.misbehaving_server import Action, http_answer, json_answer
 from tests.script_runner.documented import documented
 from tests.script_runner.scripted_runner import JOB_ID, ScriptedRunner, State
+from tests.support.misbehaving_server import Action, http_answer, json_answer
 
 RUNNING = State("running")
 ENDED = State("succeeded")

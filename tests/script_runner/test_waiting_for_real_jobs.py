@@ -21,9 +21,9 @@ from script_runner import (
     status_of,
     wait_for_job,
 )
-from tests.misbehaving_server import MisbehavingServer
-from tests.runner_process import RunnerProcess
-from tests.waiting import wait_until
+from tests.support.misbehaving_server import MisbehavingServer
+from tests.support.runner_process import RunnerProcess
+from tests.support.waiting import wait_until
 
 # A script goes on when the file that its argument names is there.
 GATE = 'while [ ! -e "$1" ]; do sleep 0.02; done'

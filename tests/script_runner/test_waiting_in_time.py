@@ -23,9 +23,9 @@ from script_runner import (
     wait_for_job,
     waiting,
 )
-from tests.misbehaving_server import Action, Request, Step, http_answer
 from tests.script_runner.scripted_runner import JOB_ID, ScriptedRunner, State
-from tests.waiting import wait_until
+from tests.support.misbehaving_server import Action, Request, Step, http_answer
+from tests.support.waiting import wait_until
 
 RUNNING = State("running")
 ENDED = State("succeeded")

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from scripts.flow_file import Flow
-from scripts.flow_run import FlowRun, Listener, NodeRun, State
+from scripts.flow.file import Flow
+from scripts.flow.run import FlowRun, Listener, NodeRun, State
 
 SHOWN_CHARACTERS = 200
 """How much of a long text the summary shows."""

@@ -7,16 +7,16 @@ from collections import OrderedDict
 from collections.abc import Coroutine
 from pathlib import Path
 
-from local_runner import events
+from local_runner import log as events
 from local_runner.config import Config, Mode, ScriptConfig
-from local_runner.live import NO_EXIT_CODE, LiveJob, mark_ended, mark_interrupted, now_ms
-from local_runner.logs import Page, read_page
-from local_runner.process import end_processes_of
-from local_runner.records import JobRecord, Stream
-from local_runner.resources import OutOfResources
-from local_runner.retention import Retention
-from local_runner.rules import Refused, Rules
-from local_runner.store import Store, StoreError
+from local_runner.jobs.allowlist import Refused, Rules
+from local_runner.jobs.job import NO_EXIT_CODE, LiveJob, mark_ended, mark_interrupted, now_ms
+from local_runner.jobs.record import JobRecord, Stream
+from local_runner.processes.local import end_processes_of
+from local_runner.processes.shortage import OutOfResources
+from local_runner.storage.history import Store, StoreError
+from local_runner.storage.job_logs import Page, read_page
+from local_runner.storage.retention import Retention
 
 RETRY_SECONDS = 1.0
 """How long to wait before trying again what the system could not do: a full disk, no open files."""

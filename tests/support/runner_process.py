@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import psutil
 
-from local_runner.process import JOB_VARIABLE
-from tests.waiting import wait_until
+from local_runner.processes.local import JOB_VARIABLE
+from tests.support.waiting import wait_until
 
 READY_SECONDS = 20.0
 STOP_SECONDS = 20.0

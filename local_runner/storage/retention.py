@@ -7,10 +7,10 @@ import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
-from local_runner import events
+from local_runner import log as events
 from local_runner.config import RunnerConfig
-from local_runner.records import STREAMS, log_name
-from local_runner.store import Store, StoreError
+from local_runner.jobs.record import STREAMS, log_name
+from local_runner.storage.history import Store, StoreError
 
 FORGOTTEN_AT_ONCE = 500
 """The most jobs that are forgotten at once, when `maxJobs` was lowered."""

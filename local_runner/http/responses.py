@@ -9,9 +9,9 @@ from typing import Protocol
 from starlette.responses import Response
 
 from generated_client.models import AcceptedJob, Error, ErrorDetail, Job, LogPage
-from local_runner.live import LiveJob
-from local_runner.logs import Page
-from local_runner.records import JobRecord
+from local_runner.jobs.job import LiveJob
+from local_runner.jobs.record import JobRecord
+from local_runner.storage.job_logs import Page
 
 
 class WireModel(Protocol):

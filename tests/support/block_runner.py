@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = sorted(path.parent.name for path in ROOT.glob("blocks/*/block.oo.yaml"))
 
 

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from local_runner import events
+from local_runner import log as events
 from local_runner.config import RunnerConfig, ScriptConfig
-from local_runner.logs import LogWriter, read_tail
-from local_runner.process import CannotStart, ScriptProcess
-from local_runner.records import STREAMS, JobRecord
-from local_runner.resources import OutOfResources, is_shortage
-from local_runner.store import StoreError
+from local_runner.jobs.record import STREAMS, JobRecord
+from local_runner.processes.local import CannotStart, ScriptProcess
+from local_runner.processes.shortage import OutOfResources, is_shortage
+from local_runner.storage.history import StoreError
+from local_runner.storage.job_logs import LogWriter, read_tail
 
 NO_EXIT_CODE = -1
 """What the wire has as the code of a job that ended without an exit code."""

@@ -13,12 +13,12 @@ from typing import Any
 
 import uvicorn
 
-from local_runner import events
-from local_runner.api import application
+from local_runner import log as events
 from local_runner.config import Config, ServerConfig
-from local_runner.protocol import MAX_HEAD_BYTES, BoundedProtocol
-from local_runner.runner import Runner
-from local_runner.store import Store, StoreError
+from local_runner.http.app import application
+from local_runner.http.protocol import MAX_HEAD_BYTES, BoundedProtocol
+from local_runner.jobs.scheduler import Runner
+from local_runner.storage.history import Store, StoreError
 
 BACKLOG = 2048
 """Connections the system keeps while none is accepted; more than a crowd of sync runs."""

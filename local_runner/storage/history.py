@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from local_runner import events
-from local_runner.records import JobRecord
+from local_runner import log as events
+from local_runner.jobs.record import JobRecord
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from generated_client.models import Error
 from local_runner.config import ServerConfig, is_loopback
-from local_runner.wire import JsonResponse, error_answer
+from local_runner.http.responses import JsonResponse, error_answer
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 """The largest body of a request; the limit of the wire's reference server."""

@@ -29,7 +29,7 @@ import paho.mqtt.client as mqtt
 from amqtt.broker import Broker, BrokerContext
 from paho.mqtt.enums import CallbackAPIVersion
 
-from scripts.flow_file import Block
+from scripts.flow.file import Block
 
 Message: TypeAlias = Mapping[str, Any]
 Events: TypeAlias = asyncio.Queue[Message | Exception]

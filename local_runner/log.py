@@ -8,7 +8,7 @@ import logging
 import sys
 from typing import Literal
 
-from local_runner.records import JobRecord
+from local_runner.jobs.record import JobRecord
 
 LogFormat = Literal["text", "json"]
 

@@ -16,10 +16,10 @@ from typing import IO
 
 import psutil
 
-from local_runner import events
+from local_runner import log as events
 from local_runner.config import TOKEN_VARIABLE
-from local_runner.logs import LogWriter
-from local_runner.resources import OutOfResources, is_shortage
+from local_runner.processes.shortage import OutOfResources, is_shortage
+from local_runner.storage.job_logs import LogWriter
 
 JOB_VARIABLE = "SCRIPT_RUNNER_JOB_ID"
 """Tells a script which job it is; by it a restarted runner finds what a killed one left behind."""

@@ -19,21 +19,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from local_runner import events
+from local_runner import log as events
 from local_runner.config import Config
-from local_runner.guard import BodyTooLarge, Guard, refuse_large_body
-from local_runner.records import STREAMS, JobRecord
-from local_runner.resources import OutOfResources, is_shortage
-from local_runner.rules import Refused
-from local_runner.runner import Runner, Unavailable
-from local_runner.store import StoreError
-from local_runner.wire import (
+from local_runner.http.access import BodyTooLarge, Guard, refuse_large_body
+from local_runner.http.responses import (
     JsonResponse,
     accepted_answer,
     error_answer,
     job_answer,
     page_answer,
 )
+from local_runner.jobs.allowlist import Refused
+from local_runner.jobs.record import STREAMS, JobRecord
+from local_runner.jobs.scheduler import Runner, Unavailable
+from local_runner.processes.shortage import OutOfResources, is_shortage
+from local_runner.storage.history import StoreError
 
 DEFAULT_LIMIT = 65536
 MAX_LIMIT = 1024 * 1024

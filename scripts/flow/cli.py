@@ -1,4 +1,4 @@
-"""Run a flow on the real OOMOL Python executor, without OOMOL: `python -m scripts.run_flow FLOW`.
+"""Run a flow on the real OOMOL Python executor, without OOMOL: `python -m scripts.flow.cli FLOW`.
 
 `flow_file` reads the flow, `oomol_executor` talks to the executor, `flow_run` decides what runs
 when, `flow_report` prints.
@@ -16,10 +16,10 @@ from typing import Any
 
 import click
 
-from scripts.flow_file import Flow, FlowFileError, load_flow
-from scripts.flow_report import Report, print_summary
-from scripts.flow_run import FlowRun, Listener
-from scripts.oomol_executor import EXECUTOR
+from scripts.flow.executor import EXECUTOR
+from scripts.flow.file import Flow, FlowFileError, load_flow
+from scripts.flow.report import Report, print_summary
+from scripts.flow.run import FlowRun, Listener
 
 URL_HANDLE = "script_runner_url"
 DEFAULT_TIMEOUT_SECONDS = 600.0

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.flow_file import Connection, Constant, Flow, Node
-from scripts.oomol_executor import Events, Executor, ExecutorError, Message, start_executor
+from scripts.flow.executor import Events, Executor, ExecutorError, Message, start_executor
+from scripts.flow.file import Connection, Constant, Flow, Node
 
 
 class State(enum.StrEnum):

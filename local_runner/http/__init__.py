@@ -1,0 +1,1 @@
+"""The HTTP API: the socket, who may call, the operations and their responses."""

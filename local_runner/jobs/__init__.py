@@ -1,0 +1,1 @@
+"""Jobs: which runs when, how it ends, what survives a restart."""

@@ -1,0 +1,1 @@
+"""Processes: a script started, watched, and ended with all it started."""

@@ -1,0 +1,1 @@
+"""Runs a flow of these blocks on the real OOMOL executor, without the engine."""
