@@ -18,8 +18,8 @@ help: ## list the commands
 
 setup: $(PYTHON_READY) $(NODE_READY) ## build .venv and node_modules (needs Python >= 3.11, Node >= 20)
 
-$(PYTHON_READY): EXTRAS := runner,dev
-$(BENCH_READY): EXTRAS := runner,dev,bench
+$(PYTHON_READY): EXTRAS := runner,cli,cluster,flow,dev
+$(BENCH_READY): EXTRAS := runner,cli,cluster,flow,dev,bench
 $(PYTHON_READY) $(BENCH_READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1): run 'make PYTHON=python3.12'" >&2; exit 1; }
@@ -96,7 +96,7 @@ torture: setup ## kill the local runner under load, again and again (KILLS=50)
 
 constraints: ## write constraints.txt anew from what is newest today
 	@rm -rf .constraints-venv && $(PYTHON) -m venv .constraints-venv
-	@.constraints-venv/bin/pip install --quiet --upgrade-strategy eager '.[runner,dev,bench]'
+	@.constraints-venv/bin/pip install --quiet --upgrade-strategy eager '.[runner,cli,cluster,flow,dev,bench]'
 	@.constraints-venv/bin/pip freeze --exclude script-runner-proxy > constraints.txt
 	@rm -rf .constraints-venv
 
