@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from local_runner import config as configuration
-from local_runner import log as events
+from local_runner import log
 from local_runner.config import TOKEN_VARIABLE, Config, ConfigError, ConfigMissing
 from local_runner.http import server
 from local_runner.log import LogFormat
@@ -74,9 +74,9 @@ def start(path: Path, host: str | None, port: int | None, log_format: LogFormat)
     _refuse_open_door(config, token)
     try:
         listener = server.listen(config.server)
-        events.configure(log_format)
+        log.configure(log_format)
         for warning in _warnings(config):
-            events.log("warning", message=warning)
+            log.event("warning", message=warning)
         server.serve(config, listener, token)
     except server.ServerError as error:
         raise click.ClickException(str(error)) from error

@@ -29,24 +29,24 @@ def configure(log_format: LogFormat) -> None:
     logging._srcfile = None
 
 
-def log(event: str, **fields: object) -> None:
+def event(name: str, **fields: object) -> None:
     """Write one line.
 
     Args:
-        event: What happened, one word.
+        name: What happened, one word.
         fields: What is to know about it, in the order they are shown.
     """
-    _logger.info(event, extra={"fields": fields})
+    _logger.info(name, extra={"fields": fields})
 
 
-def log_failure(message: str) -> None:
+def failure(message: str) -> None:
     """Write a line about the exception that is being handled, with its traceback."""
     _logger.exception(message)
 
 
-def log_job_end(record: JobRecord) -> None:
+def job_end(record: JobRecord) -> None:
     """Write the line of a job that has ended."""
-    log(
+    event(
         "job_end",
         job_id=record.job_id,
         script_id=record.script_id,

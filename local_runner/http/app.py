@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from local_runner import log as events
+from local_runner import log
 from local_runner.config import Config
 from local_runner.http.access import BodyTooLarge, Guard, refuse_large_body
 from local_runner.http.responses import (
@@ -168,7 +168,7 @@ class _AccessLog:
         try:
             await self._app(scope, receive, note_status)
         finally:
-            events.log(
+            log.event(
                 "request",
                 method=scope["method"],
                 path=_logged_path(scope),
@@ -238,12 +238,12 @@ async def _unavailable(_: Request, error: Exception) -> Response:
 
 
 async def _store_failed(_: Request, error: Exception) -> Response:
-    events.log("error", message=str(error))
+    log.event("error", message=str(error))
     return JsonResponse(error_answer("INTERNAL_ERROR", str(error)), 500)
 
 
 async def _out_of_resources(request: Request, error: Exception) -> Response:
-    events.log("error", message=f"{request.method} {_logged_path(request.scope)}: {error}")
+    log.event("error", message=f"{request.method} {_logged_path(request.scope)}: {error}")
     message = f"the runner is out of resources ({error}): try again"
     return JsonResponse(error_answer("UNAVAILABLE", message), 503)
 
@@ -252,7 +252,7 @@ async def _system_failed(request: Request, error: Exception) -> Response:
     failure = cast(OSError, error)
     if is_shortage(failure):
         return await _out_of_resources(request, OutOfResources(failure))
-    events.log("error", message=f"{request.method} {_logged_path(request.scope)}: {failure}")
+    log.event("error", message=f"{request.method} {_logged_path(request.scope)}: {failure}")
     name = Path(str(failure.filename or "")).name
     message = f"the runner failed: {failure.strerror}{f' ({name})' if name else ''}"
     return JsonResponse(error_answer("INTERNAL_ERROR", message), 500)

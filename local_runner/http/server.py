@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from local_runner import log as events
+from local_runner import log
 from local_runner.config import Config, ServerConfig
 from local_runner.http.app import application
 from local_runner.http.protocol import MAX_HEAD_BYTES, BoundedProtocol
@@ -95,7 +95,7 @@ async def _serve(config: Config, listener: socket.socket, token: str | None) -> 
         await _Server(config, runner, token, listener).serve(sockets=[listener])
     finally:
         await store.close()
-    events.log("stopped")
+    log.event("stopped")
 
 
 class _Server(uvicorn.Server):
@@ -137,9 +137,9 @@ class _Server(uvicorn.Server):
 
     def _stop(self, number: signal.Signals) -> None:
         if self.started:
-            events.log("stopping", signal=number.name)
+            log.event("stopping", signal=number.name)
         else:
-            events.log("stopping", signal=number.name, message="when the recovery is complete")
+            log.event("stopping", signal=number.name, message="when the recovery is complete")
             # Now: the recovery would end by starting queued jobs.
             self._early_stop = asyncio.ensure_future(self._runner.stop())
         if self.should_exit:
@@ -156,7 +156,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         # What is there now stays: it need not be looked through for garbage again and again.
         gc.freeze()
-        events.log("listening", **self._ready)
+        log.event("listening", **self._ready)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more, end the scripts, let the answers leave."""
@@ -186,7 +186,7 @@ class _LoopErrors:
             return
         self._quiet_until[kind] = loop.time() + COMPLAINT_SECONDS
         if isinstance(cause, OSError) and message.startswith("socket.accept()"):
-            events.log("error", message=f"callers have to wait: {cause.strerror}")
+            log.event("error", message=f"callers have to wait: {cause.strerror}")
         else:
             loop.default_exception_handler(context)
 
@@ -198,4 +198,4 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (ValueError, OSError) as error:
         # macOS may refuse its own "unlimited".
-        events.log("warning", message=f"at most {soft} files may be open: {error}")
+        log.event("warning", message=f"at most {soft} files may be open: {error}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from local_runner import log as events
+from local_runner import log
 from local_runner.config import RunnerConfig, ScriptConfig
 from local_runner.jobs.record import STREAMS, JobRecord
 from local_runner.processes.local import CannotStart, ScriptProcess
@@ -88,9 +88,9 @@ class LiveJob:
         except Exception as error:
             status, code = "failed", NO_EXIT_CODE
             self._note_failure(error)
-        for log in self._logs:
+        for writer in self._logs:
             try:
-                log.close()
+                writer.close()
             except OSError as error:
                 status, code = "failed", NO_EXIT_CODE
                 self._failure = f"the log could not be written: {error.strerror}"
@@ -146,7 +146,7 @@ class LiveJob:
         what = "could not be started" if self._process is None else "failed in the runner"
         self._failure = f"the job {what}: {error}"
         if not isinstance(error, OSError | StoreError):
-            events.log_failure(f"{self.record.job_id} {what}")
+            log.failure(f"{self.record.job_id} {what}")
         if self._process is not None:
             self._process.abandon()
 
@@ -178,8 +178,8 @@ def _open_logs(record: JobRecord, limits: RunnerConfig) -> tuple[LogWriter, LogW
 
 
 def _discard(logs: Iterable[LogWriter]) -> None:
-    for log in logs:
-        log.discard()
+    for writer in logs:
+        writer.discard()
 
 
 def mark_ended(record: JobRecord, status: str, code: int, duration_ms: int) -> None:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Coroutine
 from pathlib import Path
 
-from local_runner import log as events
+from local_runner import log
 from local_runner.config import Config, Mode, ScriptConfig
 from local_runner.jobs.allowlist import Refused, Rules
 from local_runner.jobs.job import NO_EXIT_CODE, LiveJob, mark_ended, mark_interrupted, now_ms
@@ -57,10 +57,10 @@ class Runner:
             ids = [record.job_id for record in interrupted]
             grace = self._config.runner.kill_grace_seconds
             ended = await asyncio.to_thread(end_processes_of, ids, grace)
-            events.log("recovered", interrupted_jobs=len(ids), processes_ended=ended)
+            log.event("recovered", interrupted_jobs=len(ids), processes_ended=ended)
         for record in interrupted:
             mark_interrupted(record, self._config.runner)
-            events.log_job_end(record)
+            log.job_end(record)
             await self._store.save(record)
         for record in live:
             if record.status == "queued":
@@ -249,7 +249,7 @@ class Runner:
             try:
                 self._start(job)
             except OutOfResources as shortage:
-                events.log("error", message=f"{job.record.job_id} has to wait: {shortage}")
+                log.event("error", message=f"{job.record.job_id} has to wait: {shortage}")
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
@@ -271,7 +271,7 @@ class Runner:
             await asyncio.sleep(RETRY_SECONDS)
         # Who waits for the end goes on first.
         await asyncio.sleep(0)
-        events.log_job_end(job.record)
+        log.job_end(job.record)
         del self._live[job.record.job_id]
         if self._retention.is_full:
             # Its slot need not wait for it.
@@ -281,7 +281,7 @@ class Runner:
         try:
             await self._store.save(job.record)
         except StoreError as error:
-            events.log("error", message=f"{job.record.job_id}: {error}")
+            log.event("error", message=f"{job.record.job_id}: {error}")
             return False
         finally:
             job.settled.set()
@@ -299,7 +299,7 @@ class Runner:
                 "not started after a restart, the configuration does not allow it any more: "
                 f"{refusal}\n"
             )
-            events.log_job_end(record)
+            log.job_end(record)
             await self._store.save(record)
             return
         job = LiveJob(record, script)

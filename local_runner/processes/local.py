@@ -16,7 +16,7 @@ from typing import IO
 
 import psutil
 
-from local_runner import log as events
+from local_runner import log
 from local_runner.config import TOKEN_VARIABLE
 from local_runner.processes.shortage import OutOfResources, is_shortage
 from local_runner.storage.job_logs import LogWriter
@@ -102,7 +102,7 @@ class ScriptProcess:
                 raise OutOfResources(error) from error
             raise _cannot_start(command[0], error) from error
         pipes = (self._process.stdout, self._process.stderr)
-        self._open_pipes = {pipe: log for pipe, log in zip(pipes, logs, strict=True) if pipe}
+        self._open_pipes = {pipe: writer for pipe, writer in zip(pipes, logs, strict=True) if pipe}
         try:
             for pipe in self._open_pipes:
                 os.set_blocking(pipe.fileno(), False)
@@ -229,7 +229,7 @@ class ScriptProcess:
             # Nothing but processes of another user is left (macOS also says so of zombies).
             if _has_live_process(self._process.pid):
                 whose = f"process group {self._process.pid} belongs to another user"
-                events.log("warning", message=f"{whose} and cannot be ended from here")
+                log.event("warning", message=f"{whose} and cannot be ended from here")
             return False
         return True
 
@@ -301,7 +301,7 @@ def end_processes_of(job_ids: Iterable[str], kill_grace_seconds: float) -> int:
         grace = OPEN_PIPE_SECONDS
     alive = [process.pid for process in found if _job_of(process) in wanted]
     if alive:
-        events.log("warning", message=f"processes of lost jobs cannot be ended: {sorted(alive)}")
+        log.event("warning", message=f"processes of lost jobs cannot be ended: {sorted(alive)}")
     return len(found) - len(alive)
 
 

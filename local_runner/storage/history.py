@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from local_runner import log as events
+from local_runner import log
 from local_runner.jobs.record import JobRecord
 
 T = TypeVar("T")
@@ -224,7 +224,7 @@ class Store:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         # Also a MemoryError, which would end the thread and leave everybody waiting.
         except Exception as error:
-            events.log("error", message=f"the journal of the history stays long: {error!r}")
+            log.event("error", message=f"the journal of the history stays long: {error!r}")
 
     def _commit(self, group: list[_Work]) -> None:
         if not group:

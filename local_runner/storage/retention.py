@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
-from local_runner import log as events
+from local_runner import log
 from local_runner.config import RunnerConfig
 from local_runner.jobs.record import STREAMS, log_name
 from local_runner.storage.history import Store, StoreError
@@ -60,7 +60,7 @@ class Retention:
             await self._store.delete(oldest)
         # The system may have no thread to give, either.
         except (StoreError, RuntimeError) as error:
-            events.log("error", message=f"old jobs cannot be deleted: {error}")
+            log.event("error", message=f"old jobs cannot be deleted: {error}")
             return False
         self._kept -= len(oldest)
         return bool(oldest)
@@ -70,4 +70,4 @@ class Retention:
             try:
                 (self._logs_dir / log_name(job_id, stream)).unlink(missing_ok=True)
             except OSError as error:
-                events.log("error", message=f"an old log stays: {error}")
+                log.event("error", message=f"an old log stays: {error}")

@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 from click.testing import CliRunner
 
-from local_runner import log as events
+from local_runner import log
 from local_runner.cli import main
 from local_runner.config import TOKEN_VARIABLE
 from local_runner.http import server
@@ -98,7 +98,7 @@ def starting() -> Iterator[None]:
     """Let `start` run here: the log and the limits of this process stay as they are."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with (
-        mock.patch.object(events, "configure"),
+        mock.patch.object(log, "configure"),
         mock.patch.dict(os.environ, {TOKEN_VARIABLE: CREDENTIAL}),
     ):
         yield

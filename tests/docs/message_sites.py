@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.docs.markdown import ROOT
 
-MESSAGE_CALLS = {"error_answer", "log_failure", "send_warning"}
+MESSAGE_CALLS = {"error_answer", "failure", "send_warning"}
 """Functions whose argument somebody reads."""
 
 MESSAGE_ATTRIBUTES = {"failure", "stderr_preview"}
@@ -113,7 +113,7 @@ class _Finder(ast.NodeVisitor):
             case ast.Raise(exc=ast.Call(args=[_, *_])):
                 return True
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[_, *_]):
-                if name == "log":
+                if name == "event":
                     first = node.args[0]
                     return isinstance(first, ast.Constant) and first.value in LOGGED_MESSAGES
                 return name in MESSAGE_CALLS or name in self._exceptions

@@ -22,17 +22,16 @@ TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 SIGNAL_AS_SOON_AS_IT_LISTENS = """
 import os, sys
-from local_runner import cli
-from local_runner import log as events
+from local_runner import cli, log
 
-log = events.log
+event = log.event
 
-def log_and_signal(event, **fields):
-    log(event, **fields)
-    if event == "listening":
+def log_and_signal(name, **fields):
+    event(name, **fields)
+    if name == "listening":
         os.kill(os.getpid(), int(sys.argv[1]))
 
-events.log = log_and_signal
+log.event = log_and_signal
 cli.main(["start", "--config", sys.argv[2]])
 """
 
