@@ -10,8 +10,8 @@ BENCH_READY := .venv-bench/ready
 NODE_READY := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup generate check-generated lint format typecheck mock serve demo flow test check package bench fuzz audit bill \
-  torture constraints clean
+.PHONY: help setup generate check-generated lint format typecheck mock serve demo flow test check test-all package bench fuzz \
+  audit torture constraints clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -41,11 +41,17 @@ generate: setup ## generate generated_client/ from openapi/script-runner.yaml
 check-generated: setup ## fail if generated_client/ is not what the description generates
 	@$(PY) -m scripts.generate --check
 
-lint: setup ## check the code and the description, its examples against their schemas too
+DESCRIPTIONS := $(filter-out openapi/generator.yaml,$(wildcard openapi/*.yaml))
+lint: setup ## check the code, the dependencies, and the descriptions with their examples
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/openapi-spec-validator openapi/script-runner.yaml
-	@node_modules/.bin/spectral lint openapi/script-runner.yaml --ruleset openapi/.spectral.yaml --fail-severity=hint
+# Everything imported is declared and used. The product imports nothing of the development but, for its type, the
+# context that OOMOL hands a block.
+	@$(BIN)/deptry . --no-ansi
+	@$(BIN)/deptry generated_client script_runner blocks local_runner --no-ansi --ignore DEP002 --per-rule-ignores DEP004=oocana \
+	  --optional-dependencies-dev-groups flow,dev,bench
+	@$(BIN)/openapi-spec-validator $(DESCRIPTIONS)
+	@node_modules/.bin/spectral lint $(DESCRIPTIONS) --ruleset openapi/.spectral.yaml --fail-severity=hint
 
 format: setup ## format the code
 	@$(BIN)/ruff check --fix .
@@ -71,10 +77,15 @@ URL ?= http://localhost:3000
 flow: setup ## run any flow against any script-runner (FLOW=flows/flow-1 URL=http://localhost:3000)
 	@$(PY) -m scripts.flow.cli $(FLOW) --url $(URL)
 
-test: setup ## run all tests
-	@$(BIN)/pytest
+# A test waits most of its time, so that more of them than there are cores do not disturb each other.
+PYTEST := $(BIN)/pytest --numprocesses=3 --dist=loadfile
+test: setup ## run the tests but for the slow ones
+	@$(PYTEST) --ignore=tests/slow
 
-check: lint typecheck check-generated test ## all that CI checks
+test-all: setup ## run all tests
+	@$(PYTEST)
+
+check: lint typecheck check-generated test-all ## all that CI checks
 
 package: setup ## make the OOMOL package, the wheel and the sdist in dist/
 	@$(PY) -m scripts.package
@@ -85,11 +96,9 @@ bench: $(BENCH_READY) ## measure, and write docs/benchmarks.md (FULL=1 for all s
 fuzz: setup ## fuzz the blocks and the local runner (SECONDS=600 each)
 	@$(PY) -m scripts.fuzz --seconds $(or $(SECONDS),600)
 
-audit: setup ## check the installed dependencies, those of the measurements too where they are there
-	@$(if $(wildcard $(BENCH_READY)),$(dir $(BENCH_READY)),$(VENV)/)bin/python -m scripts.audit
-
-bill: $(BENCH_READY) ## write docs/dependencies.md from what is installed
-	@.venv-bench/bin/python -m scripts.audit --write
+audit: setup ## check what is installed and pinned: does it fit together, has it known vulnerabilities
+	@$(BIN)/pip check
+	@$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
 
 torture: setup ## kill the local runner under load, again and again (KILLS=50)
 	@$(PY) -m scripts.torture --kills $(or $(KILLS),50)

@@ -43,7 +43,7 @@ def test_without_a_chromium_it_fails_and_says_why(tmp_path: Path, programs: dict
 
     assert (code, printed) == (1, "")
     assert said.splitlines()[-1] == (
-        ".ci/run: chromium is not here and cannot be installed: tests/browser would be skipped"
+        ".ci/run: chromium is not here and cannot be installed: tests/slow/browser would be skipped"
     )
     assert ("no network" in said) == bool(programs)
 

@@ -29,7 +29,15 @@ from tests.docs.markdown import (
     read_sections,
     section_of,
 )
+from tests.support.block_runner import run_block
 from tests.support.description import answers
+from tests.support.misbehaving_server import (
+    Action,
+    MisbehavingServer,
+    Step,
+    http_answer,
+    json_answer,
+)
 
 ERRORS = ROOT / "docs" / "errors.md"
 LOCAL_RUNNER = ROOT / "docs" / "local-runner.md"
@@ -197,6 +205,59 @@ def test_the_tree_of_errors_is_that_of_the_module() -> None:
     assert tree.strip().splitlines() == [
         line.strip() for line in errors.__doc__.splitlines() if line.startswith("    ")
     ]
+
+
+HTML = b"<!doctype html>" + b"<p>This is something else.</p>\n" * 20
+BODIES = {(answer.operation, answer.example): answer.body for answer in answers()}
+RUNNING = {**BODIES["getJob", "running"], "jobId": "job_1"}
+QUOTED: dict[str, tuple[Step, str, dict[str, object]]] = {
+    "InvalidInput": (Action.CLOSE, "get-job-logs", {"job_id": "job_1", "offset": -1}),
+    "RunnerUnreachable": (Action.CLOSE, "get-job-status", {"job_id": "job_1"}),
+    "RequestTimedOut": (
+        json_answer(200, RUNNING),
+        "wait-for-job",
+        {"job_id": "job_1", "timeout_seconds": 0},
+    ),
+    "RequestRejected": (
+        json_answer(400, BODIES["runScript", "script-not-found"]),
+        "run-script-async",
+        {"script_id": "backup"},
+    ),
+    "InvalidResponse": (http_answer(200, HTML), "get-job-status", {"job_id": "job_1"}),
+}
+"""What a server does, and which block with which inputs then says what is quoted of each class."""
+
+
+@pytest.mark.parametrize("error", QUOTED)
+def test_a_message_quoted_in_the_documents_is_what_comes(error: str) -> None:
+    step, block, inputs = QUOTED[error]
+    prose = section_of(ERRORS, error).prose
+    quoted = re.search(r"^\*Message:\* `(.+)`$", prose, re.MULTILINE)
+    assert quoted is not None
+
+    # A log that cannot be read never ends a wait.
+    with MisbehavingServer(
+        lambda request: [Action.CLOSE if "/logs" in request.target else step]
+    ) as server:
+        if error == "RunnerUnreachable":
+            server.__exit__()
+        with pytest.raises(getattr(script_runner, error)) as caught:
+            run_block(block, script_runner_url=server.url, **inputs)
+
+    assert without_details(quoted[1]) == without_details(str(caught.value))
+
+
+def without_details(text: str) -> str:
+    """A message without what is another each time: port, system, script, seconds, end of a body."""
+    for pattern, instead in (
+        (r"(127\.0\.0\.1|host\.docker\.internal):\d+", r"\1:PORT"),
+        (r"\[Errno \d+\]", "[Errno]"),
+        (r"after \d+ s", "after SECONDS"),
+        (r"script not found: \w+", "script not found: SCRIPT"),
+        (r'(<!doctype html>)[^"]*…', r"\1…"),
+    ):
+        text = re.sub(pattern, instead, text)
+    return text
 
 
 # -- limits

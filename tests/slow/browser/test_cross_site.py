@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.attacker import Attacker, needs_chromium
+from tests.slow.browser.attacker import Attacker, needs_chromium
 from tests.support.runner_process import RunnerProcess
 from tests.support.waiting import wait_until
 
