@@ -11,9 +11,9 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from generated_client.models import Error
 from local_runner.config import ServerConfig, is_loopback
-from local_runner.http.responses import JsonResponse, error_answer
+from local_runner.http.encoding import JsonResponse
+from local_runner.http.errors import error_response
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 """The largest body of a request; the limit of the wire's reference server."""
@@ -26,7 +26,8 @@ CONTAINER_HOST = "host.docker.internal"
 
 _HOST_HEADER = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:/@\s]+)(?::\d{1,5})?", re.IGNORECASE)
 
-Check = Callable[[Headers], tuple[int, Error] | None]
+Check = Callable[[Headers], JsonResponse | None]
+"""Returns the refusal, None for a request that is let in."""
 
 
 class Guard:
@@ -57,12 +58,12 @@ class Guard:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a refusal, or let the application answer."""
+        """Send a refusal, or call the application."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        # A preflight carries no credentials and no body; the application answers it.
+        # A preflight carries no credentials and no body; the application responds to it.
         is_preflight = scope["method"] == "OPTIONS" and "origin" in headers
         checks = self._checks[:2] if is_preflight else self._checks
         if scope["method"] == "POST":
@@ -70,50 +71,54 @@ class Guard:
         for check in checks:
             if refusal := check(headers):
                 await _discard_body(receive)
-                await _answer(*refusal)(scope, receive, send)
+                await refusal(scope, receive, send)
                 return
         await self._app(scope, _BoundedBody(receive), send)
 
-    def _check_host(self, headers: Headers) -> tuple[int, Error] | None:
+    def _check_host(self, headers: Headers) -> JsonResponse | None:
         host = headers.get("host", "")
         match = _HOST_HEADER.fullmatch(host)
         name = match["name"].strip("[]").rstrip(".").lower() if match else ""
         if name and (is_loopback(name) or name in self._hosts):
             return None
-        return 403, error_answer(
+        return error_response(
+            403,
             "FORBIDDEN_HOST",
             f"host {_quoted(host)} is not served here: call it localhost, "
             "or add the name to server.allowedHosts",
         )
 
-    def _check_origin(self, headers: Headers) -> tuple[int, Error] | None:
+    def _check_origin(self, headers: Headers) -> JsonResponse | None:
         origin = headers.get("origin")
         if origin is None or origin.lower() in self._origins:
             return None
-        return 403, error_answer(
+        return error_response(
+            403,
             "FORBIDDEN_ORIGIN",
             f"origin {_quoted(origin)} may not call this runner: "
             "add it to server.allowedOrigins if you trust its pages",
         )
 
-    def _check_token(self, headers: Headers) -> tuple[int, Error] | None:
+    def _check_token(self, headers: Headers) -> JsonResponse | None:
         if self._token is None or hmac.compare_digest(self._token, _token_of(headers)):
             return None
-        return 401, error_answer(
+        return error_response(
+            401,
             "UNAUTHORIZED",
             "this runner wants its token: send it as the Basic password "
             "(http://any:TOKEN@host) or as a Bearer token",
+            {"www-authenticate": 'Basic realm="script-runner", Bearer'},
         )
 
     @staticmethod
-    def _check_length(headers: Headers) -> tuple[int, Error] | None:
+    def _check_length(headers: Headers) -> JsonResponse | None:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) <= MAX_BODY_BYTES:
             return None
-        return 413, _too_large()
+        return _too_large()
 
 
-def _check_content_type(headers: Headers) -> tuple[int, Error] | None:
+def _check_content_type(headers: Headers) -> JsonResponse | None:
     content_type = headers.get("content-type")
     if content_type is None:
         has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
@@ -121,7 +126,8 @@ def _check_content_type(headers: Headers) -> tuple[int, Error] | None:
             return None
     elif content_type.partition(";")[0].strip().lower() == "application/json":
         return None
-    return 415, error_answer(
+    return error_response(
+        415,
         "UNSUPPORTED_MEDIA_TYPE",
         "the body has no content type: send application/json"
         if content_type is None
@@ -151,7 +157,7 @@ class _BoundedBody:
 
 
 async def _discard_body(receive: Receive) -> None:
-    """Read what the caller is sending: many read no answer before they have sent everything."""
+    """Read what the caller is sending: many read no response before they have sent everything."""
     left = MAX_DISCARDED_BYTES
     while left > 0:
         message = await receive()
@@ -161,22 +167,18 @@ async def _discard_body(receive: Receive) -> None:
 
 
 async def refuse_large_body(*_: object) -> JsonResponse:
-    """The answer to `BodyTooLarge`."""
-    return _answer(413, _too_large())
+    """The response to `BodyTooLarge`."""
+    return _too_large()
 
 
-def _too_large() -> Error:
-    return error_answer("BODY_TOO_LARGE", f"body too large: max {MAX_BODY_BYTES} bytes")
-
-
-def _answer(status: int, error: Error) -> JsonResponse:
-    headers = {}
-    if status == 401:
-        headers["www-authenticate"] = 'Basic realm="script-runner", Bearer'
-    if status == 413:
-        # What is left of the body is not read.
-        headers["connection"] = "close"
-    return JsonResponse(error, status, headers)
+def _too_large() -> JsonResponse:
+    # What is left of the body is not read.
+    return error_response(
+        413,
+        "BODY_TOO_LARGE",
+        f"body too large: max {MAX_BODY_BYTES} bytes",
+        {"connection": "close"},
+    )
 
 
 def _token_of(headers: Headers) -> bytes:

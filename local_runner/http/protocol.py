@@ -15,8 +15,8 @@ HEAD_SECONDS = 10.0
 BODY_SECONDS = 30.0
 """From the end of the headers to the end of the body: 2 MiB at 70 KB/s."""
 
-ANSWER_SECONDS = 60.0
-"""How long an answer may wait in whole for a caller that does not read it."""
+RESPONSE_SECONDS = 60.0
+"""How long a response may wait in whole for a caller that does not read it."""
 
 MAX_HEAD_BYTES = 64 * 1024
 """The largest request line with its headers."""
@@ -33,7 +33,7 @@ HEAD, BODY = "headers", "body"
 class BoundedProtocol(H11Protocol):
     """One connection. While a handler works, for instance on a sync run, no limit applies.
 
-    An idle connection, between an answer and the next request, has uvicorn's own limit.
+    An idle connection, between a response and the next request, has uvicorn's own limit.
     """
 
     _half_sent: ClassVar[dict[BoundedProtocol, None]] = {}
@@ -130,7 +130,7 @@ class BoundedProtocol(H11Protocol):
     def _limit_reading(self) -> None:
         """Do not keep for ever what the caller does not read."""
         if self._read_timer is None and self.transport.get_write_buffer_size():
-            self._read_timer = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
+            self._read_timer = self.loop.call_later(RESPONSE_SECONDS, self.transport.abort)
 
     def _stop_read_timer(self) -> None:
         if self._read_timer is not None:

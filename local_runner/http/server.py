@@ -27,7 +27,7 @@ KEEP_ALIVE_SECONDS = 30
 """How long an idle connection stays open; longer than clients keep theirs."""
 
 GRACEFUL_SECONDS = 5
-"""How long answers may take to leave when the runner stops."""
+"""How long responses may take to leave when the runner stops."""
 
 COMPLAINT_SECONDS = 1.0
 """How long the same complaint of the event loop is not logged again; it may come 2,000 times."""
@@ -48,7 +48,7 @@ def listen(config: ServerConfig) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             config.host, config.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
         )[0]
-        # Not create_server: asyncio sends small answers at once only where the protocol is named.
+        # Not create_server: asyncio sends small responses at once only where the protocol is named.
         listener = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
@@ -99,7 +99,7 @@ async def _serve(config: Config, listener: socket.socket, token: str | None) -> 
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that ends the scripts between its last accepted connection and its last answer."""
+    """uvicorn that ends the scripts between its last accepted connection and its last response."""
 
     def __init__(
         self, config: Config, runner: Runner, token: str | None, listener: socket.socket
@@ -159,7 +159,7 @@ class _Server(uvicorn.Server):
         log.event("listening", **self._ready)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept nothing more, end the scripts, let the answers leave."""
+        """Accept nothing more, end the scripts, let the responses leave."""
         for listener in self.servers:
             listener.close()
         for listener_socket in sockets or []:

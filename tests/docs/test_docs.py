@@ -286,7 +286,7 @@ QUOTED_LIMITS = [
     (LOCAL_RUNNER, f"may take {protocol.HEAD_SECONDS:g} s"),
     (LOCAL_RUNNER, f"and have {protocol.MAX_HEAD_BYTES / KIB:g} KiB"),
     (LOCAL_RUNNER, f"its body may take {protocol.BODY_SECONDS:g} s"),
-    (LOCAL_RUNNER, f"{protocol.ANSWER_SECONDS:g} s to take the answer"),
+    (LOCAL_RUNNER, f"{protocol.RESPONSE_SECONDS:g} s to take the response"),
     (ROOT / "docs" / "architecture.md", f"every {CHECKPOINT_BYTES / KIB:g} KiB of a log"),
 ]
 

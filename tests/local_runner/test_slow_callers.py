@@ -41,7 +41,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 @pytest.fixture(autouse=True)
 def no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test sets the limit that it is about."""
-    for name in ("HEAD_SECONDS", "BODY_SECONDS", "ANSWER_SECONDS"):
+    for name in ("HEAD_SECONDS", "BODY_SECONDS", "RESPONSE_SECONDS"):
         monkeypatch.setattr(protocol, name, LATE)
 
 
@@ -137,7 +137,7 @@ async def test_a_slow_body_that_nobody_wants_is_no_way_round_the_limit(
 async def test_a_sync_run_may_take_longer_than_any_of_the_limits(
     served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in ("HEAD_SECONDS", "BODY_SECONDS", "ANSWER_SECONDS"):
+    for name in ("HEAD_SECONDS", "BODY_SECONDS", "RESPONSE_SECONDS"):
         limit(monkeypatch, name)
     caller = await served.call(run_request("waits", str(tmp_path / "gate")))
     for _ in range(3):
@@ -178,7 +178,7 @@ async def test_pipelined_requests_are_answered_in_their_order(
 async def test_a_caller_that_does_not_read_its_answers_is_cut_off(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit(monkeypatch, "ANSWER_SECONDS")
+    limit(monkeypatch, "RESPONSE_SECONDS")
     caller = await served.call(run_request("prints-much"))
     job_id = json.loads((await caller.answer())[1])["jobId"]
     page = f"GET /jobs/{job_id}/logs?limit=1000000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
