@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 import script_runner
-from scripts.demo import local_runner
+from scripts.demo import examples_served
 from scripts.flow.file import Connection, Constant, Node, load_flow
 from tests.docs.markdown import (
     README,
@@ -41,7 +41,7 @@ COMMAND_SECONDS = 30.0
 @pytest.fixture(scope="module")
 def examples_url() -> Iterator[str]:
     """The URL of a local runner with the scripts of `examples/`, as `make serve` starts it."""
-    with local_runner() as url:
+    with examples_served() as url:
         yield url
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.demo import FLOW, ROOT, local_runner
+from scripts.demo import FLOW, ROOT, examples_served
 from tests.support.block_runner import manifest
 
 
 @pytest.fixture(scope="module")
 def nodes() -> dict[str, Any]:
     """The nodes of one run of flow-1, by their ids."""
-    with local_runner() as url:
+    with examples_served() as url:
         run = subprocess.run(
             [sys.executable, "-m", "scripts.flow.cli", str(FLOW), "--url", url, "--json"],
             cwd=ROOT,

@@ -2,28 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import TypeVar
+from scripts.waiting import POLL_SECONDS, wait_until
 
-T = TypeVar("T")
-
-WAIT_SECONDS = 10.0
-"""Long for a busy machine, short for somebody who waits for a test that hangs."""
-
-POLL_SECONDS = 0.01
-
-
-def wait_until(condition: Callable[[], T | None], seconds: float = WAIT_SECONDS) -> T:
-    """Call `condition` until it returns something true, and return that.
-
-    Args:
-        condition: What is waited for; called at least once.
-        seconds: After this long the test fails.
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        if value := condition():
-            return value
-        assert time.monotonic() < deadline, f"still {value!r} after {seconds} s"
-        time.sleep(POLL_SECONDS)
+__all__ = ["POLL_SECONDS", "wait_until"]

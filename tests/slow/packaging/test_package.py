@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.demo import local_runner
+from scripts.demo import examples_served
 from scripts.package import PackagingFailed, make
 from tests.support.block_runner import BLOCKS, ROOT
 
@@ -156,7 +156,7 @@ def test_flow_1_of_the_oomol_package_runs_where_only_its_needs_are_installed(
     programs = new_environment(tmp_path / "environment", *needs, "oocana-python-executor")
     executor = f"--executor={programs / 'python-executor'}"
 
-    with local_runner() as url:
+    with examples_served() as url:
         flow = (str(package / "flows" / "flow-1"), f"--url={url}", "--json", executor)
         document = json.loads(run(sys.executable, "-m", "scripts.flow.cli", *flow))
 
