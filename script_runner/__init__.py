@@ -1,11 +1,11 @@
 """Run scripts through a script-runner, watch them, read their output, stop them.
 
     from generated_client.api.jobs import run_script
-    from generated_client.models import AcceptedJob, RunRequest, RunRequestMode
+    from generated_client.models import AcceptedJob, RunRequest
     from script_runner import connect, read_lines, wait_for_job
 
     runner = connect("http://localhost:3000")
-    body = RunRequest("count", args=["5"], mode=RunRequestMode.ASYNC)
+    body = RunRequest("count", args=["5"], mode="async")
     accepted = runner.call(run_script, body=body, returns=AcceptedJob)
     job = wait_for_job(runner, accepted.job_id, timeout_seconds=60)
     print(job.code, read_lines(runner, job.job_id, "stdout").lines)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from generated_client.api.jobs import get_job_logs
-from generated_client.models import GetJobLogsStream, LogPage
+from generated_client.models import LogPage
 from script_runner import inputs
 from script_runner.client import Runner
 from script_runner.errors import InvalidResponse
@@ -71,13 +71,13 @@ class RunnerLog:
         """
         self._runner = runner
         self._job_id = job_id
-        self._stream = GetJobLogsStream(inputs.stream({"stream": stream}, "stream"))
+        self._stream = inputs.stream({"stream": stream}, "stream")
         self.seconds_left = seconds_left
 
     @property
     def key(self) -> tuple[str, str, str]:
         """What tells this log from all others."""
-        return self._runner.url, self._job_id, self._stream.value
+        return self._runner.url, self._job_id, self._stream
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ class Outputs(typing.TypedDict):
 from oocana import Context
 
 from generated_client.api.jobs import run_script
-from generated_client.models import AcceptedJob, RunRequest, RunRequestMode
+from generated_client.models import AcceptedJob, RunRequest
 from script_runner import connect, inputs
 
 
@@ -20,7 +20,7 @@ def main(params: Inputs, context: Context) -> Outputs:
     body = RunRequest(
         script_id=inputs.text(params, "script_id"),
         args=inputs.texts(params, "args"),
-        mode=RunRequestMode.ASYNC,
+        mode="async",
     )
     runner = connect(inputs.url(params))
     accepted = runner.call(run_script, body=body, returns=AcceptedJob)

@@ -16,7 +16,7 @@ class Outputs(typing.TypedDict):
 from oocana import Context
 
 from generated_client.api.jobs import run_script
-from generated_client.models import Job, RunRequest, RunRequestMode
+from generated_client.models import Job, RunRequest
 from script_runner import SYNC_RUN_SECONDS, connect, inputs, oomol
 from script_runner import status_of, truncated_streams, whole_output
 
@@ -26,7 +26,7 @@ def main(params: Inputs, context: Context) -> Outputs:
     body = RunRequest(
         script_id=inputs.text(params, "script_id"),
         args=inputs.texts(params, "args"),
-        mode=RunRequestMode.SYNC,
+        mode="sync",
     )
     runner = connect(inputs.url(params))
     job = runner.call(run_script, body=body, returns=Job, time_limit_seconds=SYNC_RUN_SECONDS)

@@ -1,9 +1,16 @@
-from enum import StrEnum
+from typing import Literal
+
+GetJobLogsStream = Literal["stderr", "stdout"]
+
+GET_JOB_LOGS_STREAM_VALUES: set[GetJobLogsStream] = {
+    "stderr",
+    "stdout",
+}
 
 
-class GetJobLogsStream(StrEnum):
-    STDERR = "stderr"
-    STDOUT = "stdout"
-
-    def __str__(self) -> str:
-        return str(self.value)
+def check_get_job_logs_stream(value: str) -> GetJobLogsStream:
+    if value in GET_JOB_LOGS_STREAM_VALUES:
+        return value
+    raise TypeError(
+        f"Unexpected value {value!r}. Expected one of {GET_JOB_LOGS_STREAM_VALUES!r}"
+    )

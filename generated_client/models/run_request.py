@@ -6,7 +6,7 @@ from typing import Any, Self, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..models.run_request_mode import RunRequestMode
+from ..models.run_request_mode import RunRequestMode, check_run_request_mode
 from ..types import UNSET, Unset
 
 T = TypeVar("T", bound="RunRequest")
@@ -37,7 +37,7 @@ class RunRequest:
 
         mode: str | Unset = UNSET
         if not isinstance(self.mode, Unset):
-            mode = self.mode.value
+            mode = self.mode
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
@@ -65,7 +65,7 @@ class RunRequest:
         if isinstance(_mode, Unset):
             mode = UNSET
         else:
-            mode = RunRequestMode(_mode)
+            mode = check_run_request_mode(_mode)
 
         run_request = cls(
             script_id=script_id,

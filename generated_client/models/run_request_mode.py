@@ -1,9 +1,16 @@
-from enum import StrEnum
+from typing import Literal
+
+RunRequestMode = Literal["async", "sync"]
+
+RUN_REQUEST_MODE_VALUES: set[RunRequestMode] = {
+    "async",
+    "sync",
+}
 
 
-class RunRequestMode(StrEnum):
-    ASYNC = "async"
-    SYNC = "sync"
-
-    def __str__(self) -> str:
-        return str(self.value)
+def check_run_request_mode(value: str) -> RunRequestMode:
+    if value in RUN_REQUEST_MODE_VALUES:
+        return value
+    raise TypeError(
+        f"Unexpected value {value!r}. Expected one of {RUN_REQUEST_MODE_VALUES!r}"
+    )

@@ -9,13 +9,13 @@ import pytest
 
 from generated_client import Client, models
 from generated_client.api.jobs import cancel_job, get_job, get_job_logs, run_script
-from generated_client.models import GetJobLogsStream, RunRequest, RunRequestMode
+from generated_client.models import RunRequest
 from generated_client.types import Response
 from tests.support.description import Answer, answers
 from tests.support.prism_client import PrismError, prism_client
 
 JOB_ID = "job_1795459086738_1"
-RUN = RunRequest("quick-echo", args=["hello", "world"], mode=RunRequestMode.ASYNC)
+RUN = RunRequest("quick-echo", args=["hello", "world"], mode="async")
 
 Call = Callable[[Client], Response[Any]]
 AsyncCall = Callable[[Client], Awaitable[Response[Any]]]
@@ -24,7 +24,7 @@ CALLS: dict[str, Call] = {
     "runScript": lambda client: run_script.sync_detailed(client=client, body=RUN),
     "getJob": lambda client: get_job.sync_detailed(JOB_ID, client=client),
     "getJobLogs": lambda client: get_job_logs.sync_detailed(
-        JOB_ID, client=client, stream=GetJobLogsStream.STDERR, offset=7, limit=4096
+        JOB_ID, client=client, stream="stderr", offset=7, limit=4096
     ),
     "cancelJob": lambda client: cancel_job.sync_detailed(JOB_ID, client=client),
 }
@@ -32,7 +32,7 @@ ASYNC_CALLS: dict[str, AsyncCall] = {
     "runScript": lambda client: run_script.asyncio_detailed(client=client, body=RUN),
     "getJob": lambda client: get_job.asyncio_detailed(JOB_ID, client=client),
     "getJobLogs": lambda client: get_job_logs.asyncio_detailed(
-        JOB_ID, client=client, stream=GetJobLogsStream.STDERR, offset=7, limit=4096
+        JOB_ID, client=client, stream="stderr", offset=7, limit=4096
     ),
     "cancelJob": lambda client: cancel_job.asyncio_detailed(JOB_ID, client=client),
 }

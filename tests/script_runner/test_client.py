@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from generated_client.api.jobs import cancel_job, get_job, get_job_logs, run_script
-from generated_client.models import AcceptedJob, GetJobLogsStream, RunRequest, RunRequestMode
+from generated_client.models import AcceptedJob, RunRequest
 from script_runner import InvalidInput, Runner, ScriptRunnerError, client, connect
 from script_runner.address import checked_url
 from tests.script_runner.documented import documented, documented_job
@@ -207,7 +207,7 @@ def test_the_repr_of_a_runner_is_its_url_without_credentials() -> None:
     assert runner.url == "http://runner.example:3000/tools"
 
 
-RUN = RunRequest("quick-echo", args=["a b", "日"], mode=RunRequestMode.ASYNC)
+RUN = RunRequest("quick-echo", args=["a b", "日"], mode="async")
 CALLS: dict[str, tuple[Callable[[Runner], object], str]] = {
     "run": (
         lambda runner: runner.call(run_script, body=RUN, returns=AcceptedJob),
@@ -219,9 +219,7 @@ CALLS: dict[str, tuple[Callable[[Runner], object], str]] = {
         "GET /jobs/a%2Fb%20%3F%23%25%E6%97%A5",
     ),
     "logs": (
-        lambda runner: runner.call(
-            get_job_logs, "job_1", stream=GetJobLogsStream.STDERR, offset=7, limit=4096
-        ),
+        lambda runner: runner.call(get_job_logs, "job_1", stream="stderr", offset=7, limit=4096),
         "GET /jobs/job_1/logs?stream=stderr&offset=7&limit=4096",
     ),
     "cancel": (lambda runner: runner.call(cancel_job, "job_1"), "POST /jobs/job_1/cancel"),

@@ -15,7 +15,7 @@ from ...types import UNSET, Response, Unset
 def _get_kwargs(
     job_id: str,
     *,
-    stream: GetJobLogsStream | Unset = GetJobLogsStream.STDOUT,
+    stream: GetJobLogsStream | Unset = "stdout",
     offset: int | Unset = 0,
     limit: int | Unset = 65536,
 ) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def _get_kwargs(
 
     json_stream: str | Unset = UNSET
     if not isinstance(stream, Unset):
-        json_stream = stream.value
+        json_stream = stream
 
     params["stream"] = json_stream
 
@@ -104,7 +104,7 @@ def sync_detailed(
     job_id: str,
     *,
     client: AuthenticatedClient | Client,
-    stream: GetJobLogsStream | Unset = GetJobLogsStream.STDOUT,
+    stream: GetJobLogsStream | Unset = "stdout",
     offset: int | Unset = 0,
     limit: int | Unset = 65536,
 ) -> Response[Error | LogPage]:
@@ -122,7 +122,7 @@ def sync_detailed(
 
     Args:
         job_id (str):
-        stream (GetJobLogsStream | Unset):  Default: GetJobLogsStream.STDOUT.
+        stream (GetJobLogsStream | Unset):  Default: 'stdout'.
         offset (int | Unset):  Default: 0.
         limit (int | Unset):  Default: 65536.
 
@@ -152,7 +152,7 @@ def sync(
     job_id: str,
     *,
     client: AuthenticatedClient | Client,
-    stream: GetJobLogsStream | Unset = GetJobLogsStream.STDOUT,
+    stream: GetJobLogsStream | Unset = "stdout",
     offset: int | Unset = 0,
     limit: int | Unset = 65536,
 ) -> Error | LogPage | None:
@@ -170,7 +170,7 @@ def sync(
 
     Args:
         job_id (str):
-        stream (GetJobLogsStream | Unset):  Default: GetJobLogsStream.STDOUT.
+        stream (GetJobLogsStream | Unset):  Default: 'stdout'.
         offset (int | Unset):  Default: 0.
         limit (int | Unset):  Default: 65536.
 
@@ -195,7 +195,7 @@ async def asyncio_detailed(
     job_id: str,
     *,
     client: AuthenticatedClient | Client,
-    stream: GetJobLogsStream | Unset = GetJobLogsStream.STDOUT,
+    stream: GetJobLogsStream | Unset = "stdout",
     offset: int | Unset = 0,
     limit: int | Unset = 65536,
 ) -> Response[Error | LogPage]:
@@ -213,7 +213,7 @@ async def asyncio_detailed(
 
     Args:
         job_id (str):
-        stream (GetJobLogsStream | Unset):  Default: GetJobLogsStream.STDOUT.
+        stream (GetJobLogsStream | Unset):  Default: 'stdout'.
         offset (int | Unset):  Default: 0.
         limit (int | Unset):  Default: 65536.
 
@@ -241,7 +241,7 @@ async def asyncio(
     job_id: str,
     *,
     client: AuthenticatedClient | Client,
-    stream: GetJobLogsStream | Unset = GetJobLogsStream.STDOUT,
+    stream: GetJobLogsStream | Unset = "stdout",
     offset: int | Unset = 0,
     limit: int | Unset = 65536,
 ) -> Error | LogPage | None:
@@ -259,7 +259,7 @@ async def asyncio(
 
     Args:
         job_id (str):
-        stream (GetJobLogsStream | Unset):  Default: GetJobLogsStream.STDOUT.
+        stream (GetJobLogsStream | Unset):  Default: 'stdout'.
         offset (int | Unset):  Default: 0.
         limit (int | Unset):  Default: 65536.
 
