@@ -29,11 +29,18 @@ class PrismFailed(Exception):
 
 
 @contextlib.contextmanager
-def prism(command: Sequence[str], *, port: int = 0, output: IO[str] | None = None) -> Iterator[str]:
+def prism(
+    command: Sequence[str],
+    *,
+    description: Path = DESCRIPTION,
+    port: int = 0,
+    output: IO[str] | None = None,
+) -> Iterator[str]:
     """Run Prism and stop it, and all it started, on leaving the block.
 
     Args:
         command: `["mock"]`, or `["proxy", upstream_url]`; the description is added.
+        description: What it mocks or checks.
         port: The port to listen on, on 127.0.0.1; 0 takes a free one.
         output: Where Prism's own lines go once it is ready; None throws them away.
 
@@ -48,7 +55,7 @@ def prism(command: Sequence[str], *, port: int = 0, output: IO[str] | None = Non
     if not PRISM.exists():
         raise PrismFailed(f"{PRISM} is missing: run `make setup`")
     process = subprocess.Popen(
-        [PRISM, verb, DESCRIPTION, *upstream, "--errors", "--host=127.0.0.1", f"--port={port}"],
+        [PRISM, verb, description, *upstream, "--errors", "--host=127.0.0.1", f"--port={port}"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

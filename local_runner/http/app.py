@@ -15,6 +15,7 @@ from local_runner.config import Config
 from local_runner.http import errors
 from local_runner.http.access import BodyTooLarge, Guard, refuse_large_body
 from local_runner.http.encoding import JsonResponse, parse_body
+from local_runner.http.lists import Lists
 from local_runner.http.query import integer_of, text_of
 from local_runner.http.request_log import RequestLog
 from local_runner.http.responses import accepted_job, job_model, log_page
@@ -75,10 +76,12 @@ def application(config: Config, runner: Runner, token: str | None) -> ASGIApp:
         runner: What runs the jobs.
         token: The token every request must carry; None for no token.
     """
-    api = _Api(runner)
+    api, lists = _Api(runner), Lists(runner)
     app = Starlette(
         routes=[
             route("POST", "/run", api.run_script),
+            route("GET", "/scripts", lists.scripts),
+            route("GET", "/jobs", lists.jobs),
             route("GET", "/jobs/{job_id}", api.get_job),
             route("GET", "/jobs/{job_id}/logs", api.get_job_logs),
             route("POST", "/jobs/{job_id}/cancel", api.cancel_job),

@@ -11,6 +11,8 @@ STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
 LIVE_STATUSES = ("queued", "running")
 """The statuses of a job that has not ended; every other one is terminal."""
 
+STATUSES = (*LIVE_STATUSES, "succeeded", "failed", "timed_out", "canceled")
+
 
 @dataclasses.dataclass
 class JobRecord:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Coroutine
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from local_runner import log
 from local_runner.config import Config, Mode, ScriptConfig
 from local_runner.jobs.allowlist import Refused, Rules
 from local_runner.jobs.job import NO_EXIT_CODE, LiveJob, mark_ended, mark_interrupted, now_ms
+from local_runner.jobs.listing import JobList, JobQuery, ScriptState, list_jobs
 from local_runner.jobs.record import JobRecord, Stream
 from local_runner.processes.local import end_processes_of
 from local_runner.processes.shortage import OutOfResources
@@ -41,7 +42,12 @@ class Runner:
         self._seq = store.last_seq
         self._live: dict[str, LiveJob] = {}
         self._queue: OrderedDict[str, LiveJob] = OrderedDict()
+        self._begun: dict[str, LiveJob] = {}
+        """The live jobs that are not in the queue."""
         self._busy = 0
+        self._running: Counter[str] = Counter()
+        self._queued: Counter[str] = Counter()
+        """How many jobs of a script run, and how many wait."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -116,11 +122,46 @@ class Runner:
             return live.snapshot()
         return await self._store.get(job_id)
 
+    async def jobs(self, query: JobQuery) -> JobList:
+        """Some of the jobs, live and ended, the newest first.
+
+        Raises:
+            Refused: If `before` names no job.
+            StoreError: If the history cannot be read.
+        """
+        below = self._seq + 1
+        if query.before is not None:
+            known = await self.job(query.before)
+            if known is None:
+                raise Refused(
+                    "INVALID_ARGS",
+                    f"before: job not found: {query.before[:200]}: begin again without before",
+                )
+            below = known.seq
+        matching = {"status": query.status, "script_id": query.script_id}
+        # One more than asked for tells whether there are more.
+        rows = await self._store.newest(below, query.limit + 1, matching)
+        return list_jobs(query, below, rows, self._live, self._begun)
+
+    def scripts(self) -> list[ScriptState]:
+        """The scripts that may be run, in the order of the configuration."""
+        return [
+            ScriptState(
+                script,
+                script.mode or self._config.runner.default_mode,
+                running=self._running[script.id],
+                queued=self._queued[script.id],
+            )
+            for script in self._config.scripts
+        ]
+
     async def cancel(self, job_id: str) -> JobRecord | None:
         """Cancel a job that has not ended; see `job` for what is returned."""
         live = self._live.get(job_id)
         if live is not None and not live.record.has_ended:
             if self._queue.pop(job_id, None):
+                self._queued[live.record.script_id] -= 1
+                self._begun[job_id] = live
                 live.finish("canceled", NO_EXIT_CODE)
                 self._spawn(self._record_end(live))
                 await live.settled.wait()
@@ -139,6 +180,7 @@ class Runner:
         for job in self._queue.values():
             job.settled.set()
         self._queue.clear()
+        self._queued.clear()
         for job in self._live.values():
             job.end_process("canceled")
         while self._tasks:
@@ -177,16 +219,17 @@ class Runner:
                 await self._start_or_withdraw(job)
         except (StoreError, OutOfResources):
             if has_slot:
-                self._free_slot()
+                self._free_slot(job)
             raise
         self._retention.count_new()
         self._live[job.record.job_id] = job
         if has_slot:
+            self._begun[job.record.job_id] = job
             self._spawn(self._run(job))
         elif self._stopping:
             job.settled.set()
         else:
-            self._queue[job.record.job_id] = job
+            self._enqueue(job)
             self._start_next()
 
     def _start(self, job: LiveJob) -> None:
@@ -212,14 +255,21 @@ class Runner:
 
     def _mark_running(self, job: LiveJob) -> None:
         self._busy += 1
+        self._running[job.record.script_id] += 1
         job.record.status = "running"
         job.record.started_ms = now_ms()
+
+    def _enqueue(self, job: LiveJob) -> None:
+        self._queue[job.record.job_id] = job
+        self._queued[job.record.script_id] += 1
 
     def _start_next(self) -> None:
         while (
             self._queue and not self._stopping and self._busy < self._config.runner.max_concurrent
         ):
-            _, job = self._queue.popitem(last=False)
+            job_id, job = self._queue.popitem(last=False)
+            self._queued[job.record.script_id] -= 1
+            self._begun[job_id] = job
             self._mark_running(job)
             self._spawn(self._run_from_queue(job))
 
@@ -229,8 +279,9 @@ class Runner:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _free_slot(self) -> None:
+    def _free_slot(self, job: LiveJob) -> None:
         self._busy -= 1
+        self._running[job.record.script_id] -= 1
         self._start_next()
 
     async def _run_from_queue(self, job: LiveJob) -> None:
@@ -259,7 +310,7 @@ class Runner:
             await job.run()
             await self._record_end(job)
         finally:
-            self._free_slot()
+            self._free_slot(job)
 
     # -- ending
 
@@ -273,6 +324,7 @@ class Runner:
         await asyncio.sleep(0)
         log.job_end(job.record)
         del self._live[job.record.job_id]
+        del self._begun[job.record.job_id]
         if self._retention.is_full:
             # Its slot need not wait for it.
             self._spawn(self._retention.trim())
@@ -304,4 +356,4 @@ class Runner:
             return
         job = LiveJob(record, script)
         self._live[record.job_id] = job
-        self._queue[record.job_id] = job
+        self._enqueue(job)

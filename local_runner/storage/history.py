@@ -10,7 +10,7 @@ import queue
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +47,10 @@ CREATE TABLE jobs (
 -- Keeps finding the oldest ended jobs, and the live ones, free of the length of the history.
 CREATE INDEX ended_jobs ON jobs (seq) WHERE ended_ms IS NOT NULL;
 CREATE INDEX live_jobs ON jobs (seq) WHERE ended_ms IS NULL;
+-- Keep a page of a list, of whatever filter, free of it too.
+CREATE INDEX jobs_by_status ON jobs (status, seq);
+CREATE INDEX jobs_by_script ON jobs (script_id, seq);
+CREATE INDEX jobs_by_script_and_status ON jobs (script_id, status, seq);
 """
 
 
@@ -59,6 +63,9 @@ _SAVE = (
     f"INSERT OR REPLACE INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"
+# The tails of the output are most of a row, and no list shows them.
+_LISTED = ["''" if name.endswith("_preview") else name for name in _COLUMNS]
+_SELECT_LISTED = f"SELECT {', '.join(_LISTED)} FROM jobs"
 
 
 def _to_row(record: JobRecord) -> list[Any]:
@@ -159,6 +166,23 @@ class Store:
             lambda connection: _records(
                 connection, f"{_SELECT} WHERE ended_ms IS NULL ORDER BY seq"
             )
+        )
+
+    async def newest(
+        self, below: int, count: int, matching: Mapping[str, str | None]
+    ) -> list[JobRecord]:
+        """At most `count` jobs, without previews, the newest first.
+
+        Args:
+            below: Only jobs of a lower `seq`.
+            count: The most jobs.
+            matching: The value that a column must have, None for any.
+        """
+        wanted = {name: value for name, value in matching.items() if value is not None}
+        conditions = " AND ".join([*(f"{name} = ?" for name in wanted), "seq < ?"])
+        query = f"{_SELECT_LISTED} WHERE {conditions} ORDER BY seq DESC LIMIT ?"
+        return await self._do(
+            lambda connection: _records(connection, query, *wanted.values(), below, count)
         )
 
     async def oldest_ended(self, count: int) -> dict[int, str]:

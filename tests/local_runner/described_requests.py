@@ -27,19 +27,24 @@ MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 Case = schemathesis.Case[Any]
 
 
+LISTS = DESCRIPTION.with_name("local-runner.yaml")
+"""The description of what the local runner adds."""
+
+
 def description(
-    modes: Sequence[GenerationMode] = MODES, **generation: Any
+    modes: Sequence[GenerationMode] = MODES, path: Path = DESCRIPTION, **generation: Any
 ) -> schemathesis.BaseSchema:
     """The description, read so that the same requests are made up at every run.
 
     Args:
+        path: Which description.
         modes: Whether requests that it allows are made up, and such that it does not allow.
         generation: Other settings of what is made up.
     """
     settings = GenerationConfig(modes=list(modes), allow_x00=False, **generation)
     project = ProjectConfig(generation=settings)
     config = SchemathesisConfig(seed=1, projects=ProjectsConfig(default=project))
-    return schemathesis.openapi.from_path(DESCRIPTION, config=config)
+    return schemathesis.openapi.from_path(path, config=config)
 
 
 def described_runner(folder: Path) -> RunnerProcess:

@@ -8,6 +8,7 @@ import pytest
 from schemathesis import GenerationMode
 
 from tests.local_runner.described_requests import (
+    LISTS,
     SCRIPT,
     Case,
     check_allowed,
@@ -20,7 +21,11 @@ from tests.support.runner_process import RunnerProcess
 EXAMPLES = 100
 
 anything = description(max_examples=EXAMPLES, deterministic=True)
+lists = description(path=LISTS, max_examples=EXAMPLES, deterministic=True)
 valid = description([GenerationMode.POSITIVE], max_examples=EXAMPLES, deterministic=True)
+valid_lists = description(
+    [GenerationMode.POSITIVE], LISTS, max_examples=EXAMPLES, deterministic=True
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,4 +54,21 @@ def test_whatever_is_asked_the_answer_is_one_of_the_description(
 def test_what_the_description_allows_is_done(
     case: Case, runner: RunnerProcess, job_id: str
 ) -> None:
+    check_allowed(case, runner, job_id)
+
+
+@lists.parametrize()
+def test_whatever_is_asked_of_the_lists_the_answer_is_one_of_their_description(
+    case: Case, runner: RunnerProcess, job_id: str
+) -> None:
+    assert job_id
+    check_anything(case, runner)
+
+
+@valid_lists.parametrize()
+def test_every_list_that_is_described_is_given(
+    case: Case, runner: RunnerProcess, job_id: str
+) -> None:
+    if "before" in case.query:
+        case.query["before"] = job_id
     check_allowed(case, runner, job_id)
