@@ -23,7 +23,7 @@ from benchmarks.figures import (
 from benchmarks.runner import LocalRunner
 from benchmarks.short_jobs import SCRIPT, LeanClient, rate_of
 from benchmarks.timing import interleaved_figures
-from local_runner.jobs.record import JobRecord
+from local_runner.jobs.record import JobRecord, Status
 from local_runner.storage.history import Store
 
 LENGTHS = (10, 1_000, 10_000, 100_000)
@@ -104,7 +104,7 @@ def _ended_job(number: int, now_ms: int) -> JobRecord:
         script_id="quick",
         args=[],
         mode="sync",
-        status="succeeded",
+        status=Status.SUCCEEDED,
         created_ms=now_ms,
         code=0,
         started_ms=now_ms,

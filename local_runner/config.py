@@ -126,7 +126,7 @@ class RunnerConfig(_Strict):
     logs_dir: FilePath = "./logs"
     """The folder of the log files."""
     max_jobs: AtLeastOne = 10_000
-    """The most jobs in the history; the oldest ended ones and their logs go first."""
+    """The most jobs in the history; those that ended longest ago go first, with their logs."""
     kill_grace_seconds: float = Field(default=5.0, ge=0, le=3600)
     """From SIGTERM to SIGKILL when a job is cancelled or times out, in seconds."""
 

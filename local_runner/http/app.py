@@ -22,7 +22,7 @@ from local_runner.http.responses import accepted_job, job_model, log_page
 from local_runner.http.routing import RawPath, route
 from local_runner.jobs.allowlist import Refused
 from local_runner.jobs.record import STREAMS, JobRecord
-from local_runner.jobs.scheduler import Runner, Unavailable
+from local_runner.jobs.scheduler import Scheduler, Unavailable
 from local_runner.storage.history import StoreError
 
 DEFAULT_LIMIT = 65536
@@ -33,15 +33,17 @@ MAX_LIMIT = 1024 * 1024
 class _Api:
     """The handlers, for one runner."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
 
     async def run_script(self, request: Request) -> Response:
         body = parse_body(await request.body())
-        job = await self._runner.run(body.get("scriptId"), body.get("args", []), body.get("mode"))
+        job = await self._scheduler.run(
+            body.get("scriptId"), body.get("args", []), body.get("mode")
+        )
         if job.record.mode == "async":
             return JsonResponse(accepted_job(job), 202)
-        return JsonResponse(job_model(await self._runner.ended(job)))
+        return JsonResponse(job_model(await self._scheduler.ended(job)))
 
     async def get_job(self, request: Request) -> Response:
         return JsonResponse(job_model(await self._job(request)))
@@ -53,30 +55,30 @@ class _Api:
             raise Refused("INVALID_ARGS", "stream must be stdout or stderr")
         offset = integer_of(request, "offset", least=0, default=0)
         limit = integer_of(request, "limit", least=1, default=DEFAULT_LIMIT)
-        page = self._runner.page(record, stream, offset, min(limit, MAX_LIMIT))
+        page = self._scheduler.page(record, stream, offset, min(limit, MAX_LIMIT))
         return JsonResponse(log_page(record, stream, page))
 
     async def cancel_job(self, request: Request) -> Response:
         job_id = request.path_params["job_id"]
-        return JsonResponse(job_model(_found(job_id, await self._runner.cancel(job_id))))
+        return JsonResponse(job_model(_found(job_id, await self._scheduler.cancel(job_id))))
 
     async def healthz(self, _: Request) -> Response:
         return Response(b'{"ok":true}', media_type=JsonResponse.media_type)
 
     async def _job(self, request: Request) -> JobRecord:
         job_id = request.path_params["job_id"]
-        return _found(job_id, await self._runner.job(job_id))
+        return _found(job_id, await self._scheduler.job(job_id))
 
 
-def application(config: Config, runner: Runner, token: str | None) -> ASGIApp:
+def application(config: Config, scheduler: Scheduler, token: str | None) -> ASGIApp:
     """The ASGI application of a runner.
 
     Args:
         config: Whom to serve.
-        runner: What runs the jobs.
+        scheduler: What runs the jobs.
         token: The token every request must carry; None for no token.
     """
-    api, lists = _Api(runner), Lists(runner)
+    api, lists = _Api(scheduler), Lists(scheduler)
     app = Starlette(
         routes=[
             route("POST", "/run", api.run_script),

@@ -13,8 +13,8 @@ from local_runner.http.encoding import JsonResponse
 from local_runner.http.responses import moment
 from local_runner.jobs.allowlist import Refused
 from local_runner.jobs.listing import JobList, JobQuery, ScriptState
-from local_runner.jobs.record import STATUSES, JobRecord
-from local_runner.jobs.scheduler import Runner
+from local_runner.jobs.record import JobRecord, Status
+from local_runner.jobs.scheduler import Scheduler
 
 DEFAULT_JOBS = 50
 MAX_JOBS = 500
@@ -27,17 +27,17 @@ PARAMETERS = ("limit", "before", "status", "scriptId")
 class Lists:
     """The handlers of the lists, for one runner."""
 
-    def __init__(self, runner: Runner) -> None:
-        """Answer for `runner`."""
-        self._runner = runner
+    def __init__(self, scheduler: Scheduler) -> None:
+        """Answer for `scheduler`."""
+        self._scheduler = scheduler
 
     async def jobs(self, request: Request) -> Response:
         """`GET /jobs`."""
-        return _json(_job_list(await self._runner.jobs(_job_query(request))))
+        return _json(_job_list(await self._scheduler.jobs(_job_query(request))))
 
     async def scripts(self, _: Request) -> Response:
         """`GET /scripts`."""
-        scripts = [_script(state) for state in self._runner.scripts()]
+        scripts = [_script(state) for state in self._scheduler.scripts()]
         return _json({"ok": True, "scripts": scripts})
 
 
@@ -48,8 +48,8 @@ def _job_query(request: Request) -> JobQuery:
     if not (re.fullmatch("[0-9]{1,9}", limit) and 0 < int(limit) <= MAX_JOBS):
         raise Refused("INVALID_ARGS", f"limit must be a number from 1 to {MAX_JOBS}")
     status, script_id = given.get("status"), given.get("scriptId")
-    if status is not None and status not in STATUSES:
-        raise Refused("INVALID_ARGS", f"status must be one of {', '.join(STATUSES)}")
+    if status is not None and status not in list(Status):
+        raise Refused("INVALID_ARGS", f"status must be one of {', '.join(Status)}")
     if script_id == "":
         raise Refused("INVALID_ARGS", "scriptId is empty: leave it out for the jobs of all scripts")
     return JobQuery(int(limit), given.get("before"), status, script_id)

@@ -17,7 +17,7 @@ from local_runner import log
 from local_runner.config import Config, ServerConfig
 from local_runner.http.app import application
 from local_runner.http.protocol import MAX_HEAD_BYTES, BoundedProtocol
-from local_runner.jobs.scheduler import Runner
+from local_runner.jobs.scheduler import Scheduler
 from local_runner.storage.history import Store, StoreError
 
 BACKLOG = 2048
@@ -91,8 +91,8 @@ async def _serve(config: Config, listener: socket.socket, token: str | None) -> 
     asyncio.get_running_loop().set_exception_handler(_LoopErrors(listener))
     store = Store(config.database)
     try:
-        runner = Runner(config, store)
-        await _Server(config, runner, token, listener).serve(sockets=[listener])
+        scheduler = Scheduler(config, store)
+        await _Server(config, scheduler, token, listener).serve(sockets=[listener])
     finally:
         await store.close()
     log.event("stopped")
@@ -102,11 +102,11 @@ class _Server(uvicorn.Server):
     """uvicorn that ends the scripts between its last accepted connection and its last response."""
 
     def __init__(
-        self, config: Config, runner: Runner, token: str | None, listener: socket.socket
+        self, config: Config, scheduler: Scheduler, token: str | None, listener: socket.socket
     ) -> None:
         super().__init__(
             uvicorn.Config(
-                application(config, runner, token),
+                application(config, scheduler, token),
                 http=BoundedProtocol,
                 h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 # The guard is for HTTP; there is nothing to upgrade to.
@@ -122,7 +122,7 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=GRACEFUL_SECONDS,
             )
         )
-        self._runner = runner
+        self._scheduler = scheduler
         self._ready = {"url": url_of(listener), "scripts": len(config.scripts)}
 
     @contextlib.contextmanager
@@ -141,17 +141,17 @@ class _Server(uvicorn.Server):
         else:
             log.event("stopping", signal=number.name, message="when the recovery is complete")
             # Now: the recovery would end by starting queued jobs.
-            self._early_stop = asyncio.ensure_future(self._runner.stop())
+            self._early_stop = asyncio.ensure_future(self._scheduler.stop())
         if self.should_exit:
             # The second time somebody is in a hurry.
-            self._runner.kill()
+            self._scheduler.kill()
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take up the history, begin to accept, and say so; after a signal stop instead."""
-        await self._runner.recover()
+        await self._scheduler.recover()
         if self.should_exit:
-            await self._runner.stop()
+            await self._scheduler.stop()
             return
         await super().startup(sockets)
         # What is there now stays: it need not be looked through for garbage again and again.
@@ -164,7 +164,7 @@ class _Server(uvicorn.Server):
             listener.close()
         for listener_socket in sockets or []:
             listener_socket.close()
-        await self._runner.stop()
+        await self._scheduler.stop()
         await super().shutdown(sockets)
 
 

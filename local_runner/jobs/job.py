@@ -10,8 +10,8 @@ from typing import Literal
 
 from local_runner import log
 from local_runner.config import RunnerConfig, ScriptConfig
-from local_runner.jobs.record import STREAMS, JobRecord
-from local_runner.processes.local import CannotStart, ScriptProcess
+from local_runner.jobs.record import STREAMS, JobRecord, Status
+from local_runner.processes.launcher import CannotStart, Launch, Launcher, Process
 from local_runner.processes.shortage import OutOfResources, is_shortage
 from local_runner.storage.history import StoreError
 from local_runner.storage.job_logs import LogWriter, read_tail
@@ -19,7 +19,7 @@ from local_runner.storage.job_logs import LogWriter, read_tail
 NO_EXIT_CODE = -1
 """What the wire has as the code of a job that ended without an exit code."""
 
-EndedBy = Literal["canceled", "timed_out"]
+EndedBy = Literal[Status.CANCELED, Status.TIMED_OUT]
 
 
 class LiveJob:
@@ -39,7 +39,7 @@ class LiveJob:
         self.accepted_as = record.status
         self._script = script
         self._begun = time.monotonic()
-        self._process: ScriptProcess | None = None
+        self._process: Process | None = None
         self._logs: tuple[LogWriter, ...] = ()
         self._ended_by: EndedBy | None = None
         self._start_error: Exception | None = None
@@ -52,7 +52,7 @@ class LiveJob:
             self._take_output()
         return self.record
 
-    def start(self, limits: RunnerConfig) -> None:
+    def start(self, limits: RunnerConfig, launcher: Launcher) -> None:
         """Start the script, unless the job was told to end before.
 
         Why it cannot be started is kept until `run`, which ends the job for it.
@@ -63,11 +63,11 @@ class LiveJob:
         self._begun = time.monotonic()
         if self._ended_by is not None:
             return
-        command = [self._script.path, *self.record.args]
-        grace = limits.kill_grace_seconds
+        record, grace = self.record, limits.kill_grace_seconds
         try:
-            self._logs = stdout, stderr = _open_logs(self.record, limits)
-            self._process = ScriptProcess(command, self.record.job_id, (stdout, stderr), grace)
+            self._logs = logs = _open_logs(record, limits)
+            launch = Launch(record.job_id, self._script, record.args, logs, grace)
+            self._process = launcher.start(launch)
         except OutOfResources:
             _discard(self._logs)
             self._logs = ()
@@ -86,13 +86,13 @@ class LiveJob:
         try:
             status, code = await self._outcome()
         except Exception as error:
-            status, code = "failed", NO_EXIT_CODE
+            status, code = Status.FAILED, NO_EXIT_CODE
             self._note_failure(error)
         for writer in self._logs:
             try:
                 writer.close()
             except OSError as error:
-                status, code = "failed", NO_EXIT_CODE
+                status, code = Status.FAILED, NO_EXIT_CODE
                 self._failure = f"the log could not be written: {error.strerror}"
         self.finish(status, code, round((time.monotonic() - self._begun) * 1000))
 
@@ -103,11 +103,11 @@ class LiveJob:
 
     def kill(self) -> None:
         """End the script at once."""
-        self.end_process("canceled")
+        self.end_process(Status.CANCELED)
         if self._process is not None:
             self._process.kill()
 
-    def finish(self, status: str, code: int, duration_ms: int = 0) -> None:
+    def finish(self, status: Status, code: int, duration_ms: int = 0) -> None:
         """Put the end of the job, now, into the record."""
         mark_ended(self.record, status, code, duration_ms)
         self._take_output()
@@ -116,30 +116,35 @@ class LiveJob:
                 "\n"
             )
 
-    async def _outcome(self) -> tuple[str, int]:
+    async def _outcome(self) -> tuple[Status, int]:
         """Wait for the end of the script; returns the status and the code."""
-        match self._start_error:
-            case CannotStart() as error:
-                self._logs[1].write(f"{error}\n".encode("utf-8", "replace"))
-                return "failed", NO_EXIT_CODE if error.code is None else error.code
-            case Exception() as error:
-                raise error
-        if self._process is None:
-            return "canceled", NO_EXIT_CODE
-        timeout = None
-        if self._script.timeout_sec:
-            timeout = asyncio.get_running_loop().call_later(
-                self._script.timeout_sec, self.end_process, "timed_out"
-            )
-        code = await self._process.wait()
-        if timeout is not None:
-            timeout.cancel()
+        try:
+            if self._start_error is not None:
+                raise self._start_error
+            if self._process is None:
+                return Status.CANCELED, NO_EXIT_CODE
+            code = await self._in_time(self._process)
+        except CannotStart as error:
+            self._logs[1].write(f"{error}\n".encode("utf-8", "replace"))
+            return Status.FAILED, NO_EXIT_CODE if error.code is None else error.code
         if self._process.output_failure is not None:
             self._failure = f"the log could not be written: {self._process.output_failure.strerror}"
-            return "failed", NO_EXIT_CODE
+            return Status.FAILED, NO_EXIT_CODE
         if self._ended_by is not None:
             return self._ended_by, NO_EXIT_CODE
-        return ("failed" if code else "succeeded"), code
+        return (Status.FAILED if code else Status.SUCCEEDED), code
+
+    async def _in_time(self, process: Process) -> int:
+        """Wait for the end of a process, and end it when its time is over."""
+        if not self._script.timeout_sec:
+            return await process.wait()
+        timeout = asyncio.get_running_loop().call_later(
+            self._script.timeout_sec, self.end_process, Status.TIMED_OUT
+        )
+        try:
+            return await process.wait()
+        finally:
+            timeout.cancel()
 
     def _note_failure(self, error: Exception) -> None:
         """Note why the runner could not start the script, or lost hold of it."""
@@ -182,7 +187,7 @@ def _discard(logs: Iterable[LogWriter]) -> None:
         writer.discard()
 
 
-def mark_ended(record: JobRecord, status: str, code: int, duration_ms: int) -> None:
+def mark_ended(record: JobRecord, status: Status, code: int, duration_ms: int) -> None:
     """Put an end, now, into the record."""
     record.status = status
     record.code = code
@@ -193,7 +198,7 @@ def mark_ended(record: JobRecord, status: str, code: int, duration_ms: int) -> N
 def mark_interrupted(record: JobRecord, limits: RunnerConfig) -> None:
     """Put the end of a job that ran when its runner ended into the record, with what it printed."""
     now = now_ms()
-    mark_ended(record, "failed", NO_EXIT_CODE, max(0, now - (record.started_ms or now)))
+    mark_ended(record, Status.FAILED, NO_EXIT_CODE, max(0, now - (record.started_ms or now)))
     for stream in STREAMS:
         path = Path(limits.logs_dir, record.log_name(stream))
         try:

@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 from typing import Literal
 
 Stream = Literal["stdout", "stderr"]
 STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
 
-LIVE_STATUSES = ("queued", "running")
-"""The statuses of a job that has not ended; every other one is terminal."""
 
-STATUSES = (*LIVE_STATUSES, "succeeded", "failed", "timed_out", "canceled")
+class Status(enum.StrEnum):
+    """Where a job is, in the words of the wire."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELED = "canceled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a job of this status has ended."""
+        return self not in (Status.QUEUED, Status.RUNNING)
 
 
 @dataclasses.dataclass
 class JobRecord:
-    """A job as the history keeps it. Times are milliseconds since the epoch, sizes bytes."""
+    """A job as the history keeps it. Times are milliseconds since the epoch, sizes bytes.
+
+    Attributes:
+        seq: The number of the job; jobs have them in the order they were accepted.
+        end_seq: The number of its end; jobs have them in the order they ended, whatever the clock
+            did meanwhile. None until it has ended.
+        worker: The machine that runs it; None for this one.
+    """
 
     seq: int
     job_id: str
     script_id: str
     args: list[str]
     mode: str
-    status: str
+    status: Status
     created_ms: int
     code: int | None = None
     started_ms: int | None = None
@@ -35,11 +54,13 @@ class JobRecord:
     stderr_truncated: bool = False
     stdout_preview: str = ""
     stderr_preview: str = ""
+    end_seq: int | None = None
+    worker: str | None = None
 
     @property
     def has_ended(self) -> bool:
         """Whether the status is terminal."""
-        return self.status not in LIVE_STATUSES
+        return self.status.is_terminal
 
     def log_name(self, stream: Stream) -> str:
         """The name of the log file of a stream."""

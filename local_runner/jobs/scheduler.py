@@ -12,8 +12,10 @@ from local_runner.config import Config, Mode, ScriptConfig
 from local_runner.jobs.allowlist import Refused, Rules
 from local_runner.jobs.job import NO_EXIT_CODE, LiveJob, mark_ended, mark_interrupted, now_ms
 from local_runner.jobs.listing import JobList, JobQuery, ScriptState, list_jobs
-from local_runner.jobs.record import JobRecord, Stream
-from local_runner.processes.local import end_processes_of
+from local_runner.jobs.record import JobRecord, Status, Stream
+from local_runner.processes.launcher import Launcher
+from local_runner.processes.local import LocalLauncher
+from local_runner.processes.orphans import end_processes_of
 from local_runner.processes.shortage import OutOfResources
 from local_runner.storage.history import Store, StoreError
 from local_runner.storage.job_logs import Page, read_page
@@ -27,16 +29,23 @@ class Unavailable(Exception):
     """The runner cannot do this now; the message says why and what to do."""
 
 
-class Runner:
+class Scheduler:
     """Runs jobs: at most `maxConcurrent` at once, the others in the order they came.
 
     It belongs to one event loop; every method is called there.
     """
 
-    def __init__(self, config: Config, store: Store) -> None:
-        """Prepare; `recover` must be called before the first run."""
+    def __init__(self, config: Config, store: Store, launcher: Launcher | None = None) -> None:
+        """Prepare; `recover` must be called before the first run.
+
+        Args:
+            config: The scripts and how they run.
+            store: The history.
+            launcher: What starts the scripts; on this machine by default.
+        """
         self._config = config
         self._store = store
+        self._launcher = launcher or LocalLauncher()
         self._rules = Rules(config.scripts)
         self._retention = Retention(store, config.runner)
         self._seq = store.last_seq
@@ -58,7 +67,7 @@ class Runner:
             StoreError: If the history cannot be read or written.
         """
         live = await self._store.live()
-        interrupted = [record for record in live if record.status == "running"]
+        interrupted = [record for record in live if record.status == Status.RUNNING]
         if interrupted:
             ids = [record.job_id for record in interrupted]
             grace = self._config.runner.kill_grace_seconds
@@ -69,7 +78,7 @@ class Runner:
             log.job_end(record)
             await self._store.save(record)
         for record in live:
-            if record.status == "queued":
+            if record.status == Status.QUEUED:
                 await self._take_up(record)
         await self._retention.trim()
         self._start_next()
@@ -162,11 +171,11 @@ class Runner:
             if self._queue.pop(job_id, None):
                 self._queued[live.record.script_id] -= 1
                 self._begun[job_id] = live
-                live.finish("canceled", NO_EXIT_CODE)
+                live.finish(Status.CANCELED, NO_EXIT_CODE)
                 self._spawn(self._record_end(live))
                 await live.settled.wait()
             else:
-                live.end_process("canceled")
+                live.end_process(Status.CANCELED)
         return await self.job(job_id)
 
     def page(self, record: JobRecord, stream: Stream, offset: int, limit: int) -> Page:
@@ -182,7 +191,7 @@ class Runner:
         self._queue.clear()
         self._queued.clear()
         for job in self._live.values():
-            job.end_process("canceled")
+            job.end_process(Status.CANCELED)
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -202,7 +211,7 @@ class Runner:
             script_id=script.id,
             args=args,
             mode=mode,
-            status="queued",
+            status=Status.QUEUED,
             created_ms=now,
         )
         return LiveJob(record, script)
@@ -234,8 +243,8 @@ class Runner:
 
     def _start(self, job: LiveJob) -> None:
         if self._stopping:
-            job.end_process("canceled")
-        job.start(self._config.runner)
+            job.end_process(Status.CANCELED)
+        job.start(self._config.runner, self._launcher)
 
     async def _start_or_withdraw(self, job: LiveJob) -> None:
         try:
@@ -256,7 +265,7 @@ class Runner:
     def _mark_running(self, job: LiveJob) -> None:
         self._busy += 1
         self._running[job.record.script_id] += 1
-        job.record.status = "running"
+        job.record.status = Status.RUNNING
         job.record.started_ms = now_ms()
 
     def _enqueue(self, job: LiveJob) -> None:
@@ -346,7 +355,7 @@ class Runner:
         try:
             script, _ = self._rules.check(record.script_id, list(record.args))
         except Refused as refusal:
-            mark_ended(record, "failed", NO_EXIT_CODE, 0)
+            mark_ended(record, Status.FAILED, NO_EXIT_CODE, 0)
             record.stderr_preview = (
                 "not started after a restart, the configuration does not allow it any more: "
                 f"{refusal}\n"

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -18,8 +18,8 @@ import psutil
 
 from local_runner import log
 from local_runner.config import TOKEN_VARIABLE
+from local_runner.processes.launcher import CannotStart, Launch
 from local_runner.processes.shortage import OutOfResources, is_shortage
-from local_runner.storage.job_logs import LogWriter
 
 JOB_VARIABLE = "SCRIPT_RUNNER_JOB_ID"
 """Tells a script which job it is; by it a restarted runner finds what a killed one left behind."""
@@ -30,9 +30,6 @@ OPEN_PIPE_SECONDS = 1.0
 GROUP_POLL_SECONDS = 0.05
 """How often a process group that was told to end is looked at, once the script itself is gone."""
 
-MAX_KILL_ROUNDS = 10
-"""How often what a killed runner left behind is looked for; all but the first time with SIGKILL."""
-
 EXIT_CODE_NOT_FOUND = 127
 EXIT_CODE_NOT_EXECUTABLE = 126
 SIGNAL_EXIT_CODE_BASE = 128
@@ -42,67 +39,55 @@ READ_BYTES = 64 * 1024
 """The most that is read of a stream at once: the size of a pipe on Linux."""
 
 
-class CannotStart(Exception):
-    """A script that could not be started.
+class LocalLauncher:
+    """Starts scripts on this machine."""
 
-    Attributes:
-        code: The exit code to record, None where there is none.
-    """
-
-    def __init__(self, message: str, code: int | None) -> None:
-        """Keep the message and the code."""
-        super().__init__(message)
-        self.code = code
+    def start(self, launch: Launch) -> ScriptProcess:
+        """Start a script; see `Launcher.start`."""
+        return ScriptProcess(launch)
 
 
 class ScriptProcess:
-    """A running script and its process group. It belongs to one event loop.
+    """A running script and its process group; see `launcher.Process`.
 
     Attributes:
         output_failure: Why output could not be written to the log, or None.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        job_id: str,
-        logs: tuple[LogWriter, LogWriter],
-        kill_grace_seconds: float,
-    ) -> None:
+    def __init__(self, launch: Launch) -> None:
         """Start a script in a session and process group of its own, its stdin closed.
 
-        Args:
-            command: The file and its arguments; they reach the script as they are.
-            job_id: What the script finds in its environment as `SCRIPT_RUNNER_JOB_ID`.
-            logs: Where its stdout and stderr go.
-            kill_grace_seconds: From SIGTERM to SIGKILL.
+        It finds its job id in its environment as `SCRIPT_RUNNER_JOB_ID`.
 
         Raises:
             CannotStart: If there is no process: file missing, not executable.
             OutOfResources: If there is none because the system can give no more just now.
         """
         self._loop = asyncio.get_running_loop()
-        self._kill_grace_seconds = kill_grace_seconds
+        self._kill_grace_seconds = launch.kill_grace_seconds
         self._kill_timer: asyncio.TimerHandle | None = None
         self._exited = asyncio.Event()
         self._pipes_closed = asyncio.Event()
         self.output_failure: OSError | None = None
+        path = launch.script.path
         try:
             self._process = subprocess.Popen(
-                command,
+                [path, *launch.args],
                 bufsize=0,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=_environment(job_id),
+                env=_environment(launch.job_id),
                 start_new_session=True,
             )
         except OSError as error:
             if is_shortage(error):
                 raise OutOfResources(error) from error
-            raise _cannot_start(command[0], error) from error
+            raise _cannot_start(path, error) from error
         pipes = (self._process.stdout, self._process.stderr)
-        self._open_pipes = {pipe: writer for pipe, writer in zip(pipes, logs, strict=True) if pipe}
+        self._open_pipes = {
+            pipe: writer for pipe, writer in zip(pipes, launch.logs, strict=True) if pipe
+        }
         try:
             for pipe in self._open_pipes:
                 os.set_blocking(pipe.fileno(), False)
@@ -112,7 +97,7 @@ class ScriptProcess:
             # A process that cannot be watched must not run.
             self.abandon()
             self._process.wait()
-            raise CannotStart(f"{command[0]}: cannot be watched: {error}", None) from error
+            raise CannotStart(f"{path}: cannot be watched: {error}", None) from error
 
     def _watch_for_exit(self) -> None:
         """Have `_exited` set when the script ends: by the system where it can, or by a thread."""
@@ -273,40 +258,3 @@ def _cannot_start(path: str, error: OSError) -> CannotStart:
                 EXIT_CODE_NOT_EXECUTABLE,
             )
     return CannotStart(f"{path}: cannot be started: {error.strerror}", None)
-
-
-def end_processes_of(job_ids: Iterable[str], kill_grace_seconds: float) -> int:
-    """End what a runner that was killed left running.
-
-    Args:
-        job_ids: The jobs that ran then.
-        kill_grace_seconds: From SIGTERM to SIGKILL.
-
-    Returns:
-        How many processes were ended; a warning in the log names those that could not be.
-    """
-    wanted = set(job_ids)
-    found: set[psutil.Process] = set()
-    grace = kill_grace_seconds
-    for attempt in range(MAX_KILL_ROUNDS):
-        left = [process for process in psutil.process_iter() if _job_of(process) in wanted]
-        if not left:
-            return len(found)
-        found.update(left)
-        for process in left:
-            with contextlib.suppress(psutil.Error):
-                process.kill() if attempt else process.terminate()
-        # What is ended may start another process in its last moment, so it is looked for again.
-        psutil.wait_procs(left, timeout=grace)
-        grace = OPEN_PIPE_SECONDS
-    alive = [process.pid for process in found if _job_of(process) in wanted]
-    if alive:
-        log.event("warning", message=f"processes of lost jobs cannot be ended: {sorted(alive)}")
-    return len(found) - len(alive)
-
-
-def _job_of(process: psutil.Process) -> str | None:
-    try:
-        return process.environ().get(JOB_VARIABLE)
-    except (psutil.Error, OSError):
-        return None

@@ -5,53 +5,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import os
 import queue
 import sqlite3
-import stat
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from local_runner import log
-from local_runner.jobs.record import JobRecord
+from local_runner.jobs.record import JobRecord, Status
+from local_runner.storage.schema import open_database
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
-FILE_MODE = 0o600
 CHECKPOINT_EVERY = 1000
 """After so many calls the journal is moved into the file."""
-
-_SCHEMA = """
-CREATE TABLE jobs (
-  seq INTEGER PRIMARY KEY,
-  job_id TEXT NOT NULL UNIQUE,
-  script_id TEXT NOT NULL,
-  args TEXT NOT NULL,
-  mode TEXT NOT NULL,
-  status TEXT NOT NULL,
-  code INTEGER,
-  created_ms INTEGER NOT NULL,
-  started_ms INTEGER,
-  ended_ms INTEGER,
-  duration_ms INTEGER,
-  stdout_size INTEGER NOT NULL,
-  stderr_size INTEGER NOT NULL,
-  stdout_truncated INTEGER NOT NULL,
-  stderr_truncated INTEGER NOT NULL,
-  stdout_preview TEXT NOT NULL,
-  stderr_preview TEXT NOT NULL
-);
--- Keeps finding the oldest ended jobs, and the live ones, free of the length of the history.
-CREATE INDEX ended_jobs ON jobs (seq) WHERE ended_ms IS NOT NULL;
-CREATE INDEX live_jobs ON jobs (seq) WHERE ended_ms IS NULL;
--- Keep a page of a list, of whatever filter, free of it too.
-CREATE INDEX jobs_by_status ON jobs (status, seq);
-CREATE INDEX jobs_by_script ON jobs (script_id, seq);
-CREATE INDEX jobs_by_script_and_status ON jobs (script_id, status, seq);
-"""
 
 
 class StoreError(Exception):
@@ -82,6 +50,7 @@ def _records(connection: sqlite3.Connection, query: str, *values: object) -> lis
 def _from_row(row: tuple[Any, ...]) -> JobRecord:
     values = dict(zip(_COLUMNS, row, strict=True))
     values["args"] = json.loads(values["args"])
+    values["status"] = Status(values["status"])
     for flag in ("stdout_truncated", "stderr_truncated"):
         values[flag] = bool(values[flag])
     return JobRecord(**values)
@@ -120,8 +89,11 @@ class Store:
         self._closed = False
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         try:
-            self._connection = _open(path)
+            self._connection = open_database(path)
             self.last_seq = self._one("SELECT coalesce(max(seq), 0) FROM jobs")
+            self._last_end_seq = self._one(
+                "SELECT coalesce(max(end_seq), 0) FROM jobs WHERE end_seq IS NOT NULL"
+            )
             self.count = self._one("SELECT count(*) FROM jobs")
         except (sqlite3.Error, OSError) as error:
             hint = "; is another local runner using it?" if "locked" in str(error) else ""
@@ -142,7 +114,7 @@ class Store:
         return int(self._connection.execute(query).fetchone()[0])
 
     async def save(self, record: JobRecord, *, durable: bool = False) -> None:
-        """Write a job as it is now.
+        """Write a job as it is now; one that has ended gets the number of its end.
 
         Args:
             record: The job; later changes to it are not written by this call.
@@ -151,6 +123,9 @@ class Store:
         Raises:
             StoreError: If it cannot be written; the history is as it was.
         """
+        if record.has_ended and record.end_seq is None:
+            self._last_end_seq += 1
+            record.end_seq = self._last_end_seq
         row = _to_row(record)
         await self._do(lambda connection: connection.execute(_SAVE, row), durable=durable)
 
@@ -186,8 +161,8 @@ class Store:
         )
 
     async def oldest_ended(self, count: int) -> dict[int, str]:
-        """The ids of at most `count` ended jobs by their `seq`, the oldest first."""
-        query = "SELECT seq, job_id FROM jobs WHERE ended_ms IS NOT NULL ORDER BY seq LIMIT ?"
+        """The ids of at most `count` jobs by their `seq`, the one that ended longest ago first."""
+        query = "SELECT seq, job_id FROM jobs WHERE end_seq IS NOT NULL ORDER BY end_seq LIMIT ?"
         return await self._do(lambda connection: dict(connection.execute(query, [count])))
 
     async def delete(self, seqs: Iterable[int]) -> None:
@@ -289,31 +264,3 @@ def _settle(done: asyncio.Future[Any], result: Any) -> None:
         done.set_exception(result)
     else:
         done.set_result(result)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Made here: SQLite would make it readable for everybody. Its journal takes the mode over.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
-    for file in (path, path.with_name(f"{path.name}-wal")):
-        if file.exists() and stat.S_IMODE(file.stat().st_mode) != FILE_MODE:
-            file.chmod(FILE_MODE)
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
-    try:
-        # Held until the process ends: two runners on one history would end each other's jobs.
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("BEGIN EXCLUSIVE")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"it is of version {version}, newer than this local runner")
-        if version == 0:
-            for statement in _SCHEMA.split(";\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.close()
-        raise
-    return connection

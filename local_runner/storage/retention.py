@@ -1,4 +1,4 @@
-"""The bound on the history: the oldest ended jobs and their logs go first."""
+"""The bound on the history: the jobs that ended longest ago go first, with their logs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Retention:
         return self._kept > self._max_jobs and not self._forgetting.locked()
 
     async def trim(self) -> None:
-        """Forget the oldest ended jobs while there are too many."""
+        """Forget the jobs that ended longest ago while there are too many."""
         # One at a time: two that begin together would find the same jobs.
         async with self._forgetting:
             while (surplus := self._kept - self._max_jobs) > 0:
@@ -52,7 +52,7 @@ class Retention:
                     return
 
     async def _forget(self, count: int) -> bool:
-        """Forget the oldest ended jobs; False when there is none, or it cannot be done."""
+        """Forget some of them; False when there is none, or it cannot be done."""
         try:
             oldest = await self._store.oldest_ended(count)
             # The files go first: a crash in between leaves a job without a log, not a log for ever.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from local_runner.config import load
 from local_runner.http import server
-from local_runner.jobs.scheduler import Runner
+from local_runner.jobs.scheduler import Scheduler
 from local_runner.storage.history import Store
 from tests.support.runner_process import RunnerProcess
 
@@ -93,7 +93,7 @@ async def serving(
     config = load(folder / "config.json")
     listener = server.listen(config.server)
     store = Store(config.database)
-    runner = Runner(config, store)
+    runner = Scheduler(config, store)
     uvicorn = server._Server(config, runner, token, listener)
     serve = asyncio.create_task(uvicorn.serve(sockets=[listener]))
     connections: set[object] = uvicorn.server_state.connections  # type: ignore[assignment]

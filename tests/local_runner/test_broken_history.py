@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from local_runner.jobs.record import JobRecord
+from local_runner.jobs.record import JobRecord, Status
 from local_runner.storage import history as store
 from local_runner.storage.history import Store
 from tests.support.runner_process import RunnerProcess
@@ -104,7 +104,7 @@ async def test_a_checkpoint_that_fails_keeps_nobody_waiting_and_is_told(
     history = Store(tmp_path / "jobs.sqlite3")
     monkeypatch.setattr(history, "_connection", NoCheckpoint(history._connection))
     records = [
-        JobRecord(seq, f"job_{seq}", "hello", [], "sync", "succeeded", 1, ended_ms=1)
+        JobRecord(seq, f"job_{seq}", "hello", [], "sync", Status.SUCCEEDED, 1, ended_ms=1)
         for seq in (1, 2, 3)
     ]
 

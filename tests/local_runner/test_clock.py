@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from local_runner.config import load
-from local_runner.jobs.scheduler import Runner
+from local_runner.jobs.scheduler import Scheduler
 from local_runner.storage.history import Store
 from tests.support.runner_process import RunnerProcess
 from tests.support.waiting import POLL_SECONDS
@@ -36,11 +36,11 @@ def clock_that_runs_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.asynccontextmanager
-async def runner_in(folder: Path) -> AsyncIterator[Runner]:
+async def runner_in(folder: Path) -> AsyncIterator[Scheduler]:
     """A runner in this process, on the history of the folder."""
     config = load(folder / "config.json")
     store = Store(config.database)
-    runner = Runner(config, store)
+    runner = Scheduler(config, store)
     async with asyncio.timeout(20):
         await runner.recover()
         yield runner
@@ -49,7 +49,7 @@ async def runner_in(folder: Path) -> AsyncIterator[Runner]:
         await store.close()
 
 
-async def run_one(runner: Runner, script_id: str) -> dict[str, Any]:
+async def run_one(runner: Scheduler, script_id: str) -> dict[str, Any]:
     """Run a job to its end; returns its record."""
     return vars(await runner.ended(await runner.run(script_id, [], "sync"))).copy()
 

@@ -17,7 +17,7 @@ import pytest
 
 from local_runner.config import load
 from local_runner.jobs.record import JobRecord
-from local_runner.jobs.scheduler import Runner
+from local_runner.jobs.scheduler import Scheduler
 from local_runner.storage.history import Store
 from local_runner.storage.job_logs import LogWriter
 from tests.local_runner.limits import assert_works, limited, needs_prlimit
@@ -159,7 +159,7 @@ async def run_twice(folder: Path, script_id: str) -> list[JobRecord]:
     RunnerProcess(folder, SCRIPTS, runner={"maxConcurrent": 1, "killGraceSeconds": 0.5})
     config, jobs = load(folder / "config.json"), []
     store = Store(config.database)
-    runner = Runner(config, store)
+    runner = Scheduler(config, store)
     await runner.recover()
     async with asyncio.timeout(20):
         for _ in range(2):
@@ -173,7 +173,7 @@ async def run_twice(folder: Path, script_id: str) -> list[JobRecord]:
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("local_runner.jobs.job.ScriptProcess", RuntimeError("which nobody foresaw")),
+        ("local_runner.processes.local.ScriptProcess", RuntimeError("which nobody foresaw")),
         ("local_runner.processes.local.os.set_blocking", OSError(errno.ENOMEM, "out of memory")),
         ("local_runner.storage.job_logs.LogWriter.close", OSError(errno.EIO, "input/output error")),
     ],

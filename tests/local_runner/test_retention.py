@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from local_runner.config import load
-from local_runner.jobs.record import STREAMS, JobRecord
+from local_runner.jobs.record import STREAMS, JobRecord, Status
 from local_runner.storage.history import Store
 from local_runner.storage.retention import Retention
 
 
 def ended(seq: int) -> JobRecord:
     """A job that has ended."""
-    return JobRecord(seq, f"job_{seq}", "hello", [], "sync", "succeeded", 1, ended_ms=1)
+    return JobRecord(seq, f"job_{seq}", "hello", [], "sync", Status.SUCCEEDED, 1, ended_ms=1)
 
 
 @pytest.mark.parametrize(("max_jobs", "kept"), [(1, 1), (199, 199), (400, 398)])

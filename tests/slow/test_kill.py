@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from local_runner.config import load
-from local_runner.jobs.scheduler import Runner
-from local_runner.processes import local as process
+from local_runner.jobs.scheduler import Scheduler
+from local_runner.processes import orphans
+from local_runner.processes.local import JOB_VARIABLE
 from local_runner.storage.history import Store
 from scripts.torture import _Torture, torture
 from tests.local_runner.history import (
@@ -153,7 +154,7 @@ async def submit_in_this_process(folder: Path, runs: list[list[str]]) -> list[st
     """Queue jobs, the script and its arguments each, and stop before any but the first has run."""
     config = load(folder / "config.json")
     store = Store(config.database)
-    runner = Runner(config, store)
+    runner = Scheduler(config, store)
     await runner.recover()
     accepted = await asyncio.gather(*(runner.run(run[0], run[1:], "async") for run in runs))
     await runner.stop()
@@ -224,7 +225,7 @@ async def test_a_script_that_may_not_be_ended_is_said_in_the_log(
     gate = tmp_path / "gate"
     RunnerProcess(tmp_path, SCRIPTS, runner={"killGraceSeconds": 0.1})
     store = Store(load(tmp_path / "config.json").database)
-    runner = Runner(load(tmp_path / "config.json"), store)
+    runner = Scheduler(load(tmp_path / "config.json"), store)
     caplog.set_level("INFO")
     async with asyncio.timeout(20):
         await runner.recover()
@@ -253,7 +254,7 @@ async def test_what_is_left_of_a_group_and_may_not_be_ended_is_said_in_the_log(
     killpg = os.killpg
     RunnerProcess(tmp_path, SCRIPTS)
     store = Store(load(tmp_path / "config.json").database)
-    runner = Runner(load(tmp_path / "config.json"), store)
+    runner = Scheduler(load(tmp_path / "config.json"), store)
     caplog.set_level("INFO")
     monkeypatch.setattr("local_runner.processes.local.os.killpg", refuse_to_look)
     async with asyncio.timeout(20):
@@ -278,14 +279,14 @@ def test_a_process_that_outlives_every_kill_is_not_counted_as_ended(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(process, "OPEN_PIPE_SECONDS", 0.01)
+    monkeypatch.setattr(orphans, "OPEN_PIPE_SECONDS", 0.01)
     for name in ("kill", "terminate"):
         monkeypatch.setattr(psutil.Process, name, lambda _: None)
-    environment = {**os.environ, process.JOB_VARIABLE: "job_that_stays"}
+    environment = {**os.environ, JOB_VARIABLE: "job_that_stays"}
     with subprocess.Popen(["sleep", "300"], env=environment) as stays:
         try:
             wait_until(lambda: processes_of("job_that_stays"))
-            assert process.end_processes_of(["job_that_stays"], 0.01) == 0
+            assert orphans.end_processes_of(["job_that_stays"], 0.01) == 0
         finally:
             stays.kill()
 
