@@ -89,9 +89,12 @@ def test_a_wait_for_a_job_that_its_runner_has_forgotten_is_rejected(
 
 def _looked(process: RunnerProcess, job_id: str) -> None:
     """Wait until somebody has read the log, beside the test."""
-    path, events = f"/jobs/{job_id}", process.events
-    before = sum(event.get("path") == path for event in events)
-    wait_until(lambda: sum(event.get("path") == path for event in events) > before)
+
+    def looks() -> int:
+        return sum(event.get("path") == f"/jobs/{job_id}" for event in process.events)
+
+    before = looks()
+    wait_until(lambda: looks() > before)
 
 
 @pytest.mark.parametrize("has_forgotten", [False, True], ids=["same history", "no history"])
