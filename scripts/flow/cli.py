@@ -1,7 +1,7 @@
 """Run a flow on the real OOMOL Python executor, without OOMOL: `python -m scripts.flow.cli FLOW`.
 
-`flow_file` reads the flow, `oomol_executor` talks to the executor, `flow_run` decides what runs
-when, `flow_report` prints.
+`file` reads the flow, `block` and `condition` what its nodes run; `executor` talks to the executor,
+`run` decides what runs when, `jobs` cancels what is left, `report` prints.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import Any
 
 import click
 
+from scripts.flow.document import FlowFileError
 from scripts.flow.executor import EXECUTOR
-from scripts.flow.file import Flow, FlowFileError, load_flow
+from scripts.flow.file import Flow, load_flow
+from scripts.flow.jobs import URL_HANDLE
+from scripts.flow.node import Listener
 from scripts.flow.report import Report, print_summary
-from scripts.flow.run import FlowRun, Listener
+from scripts.flow.run import FlowRun
 
-URL_HANDLE = "script_runner_url"
 DEFAULT_TIMEOUT_SECONDS = 600.0
 
 
@@ -36,12 +38,13 @@ DEFAULT_TIMEOUT_SECONDS = 600.0
 )
 @click.option("--url", help=f"The value of {URL_HANDLE} wherever the flow gives it one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
+@click.option("--verbose", is_flag=True, help="Show the traceback of a failed node.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=DEFAULT_TIMEOUT_SECONDS,
     show_default=True,
-    help="Seconds after which what still runs is killed.",
+    help="Seconds after which what still runs is ended, and its jobs are cancelled.",
 )
 @click.option(
     "--executor",
@@ -53,18 +56,22 @@ def main(
     inputs: tuple[str, ...],
     url: str | None,
     as_json: bool,
+    verbose: bool,
     timeout: float,
     executor: Path | None,
 ) -> None:
     """Run FLOW, a flow's folder or file, on the OOMOL Python executor.
 
-    Exits with 0 when all nodes finished, 1 when one failed or did not run, 2 for a wrong command
-    line or flow file (then nothing was started), 130 or 143 after SIGINT or SIGTERM.
+    Exits with 0 when all nodes finished or a condition skipped them, 1 when one failed or did not
+    run, 2 for a wrong command line or flow file (then nothing was started), 130 or 143 after SIGINT
+    or SIGTERM, which cancel the jobs that were started.
     """
     try:
         loaded = load_flow(flow)
         loaded = loaded.with_values({**_urls(loaded, url), **dict(map(_parse_input, inputs))})
-        sys.exit(_run(loaded, as_json, timeout, executor or EXECUTOR))
+        listener = Listener() if as_json else Report(loaded, verbose=verbose)
+        run = FlowRun(loaded, listener, executor or EXECUTOR)
+        sys.exit(_finish(run, timeout, as_json))
     except FlowFileError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
@@ -72,11 +79,13 @@ def main(
         sys.exit(128 + signal.SIGINT)
 
 
-def _run(flow: Flow, as_json: bool, timeout: float, executor: Path) -> int:
+def _finish(run: FlowRun, timeout: float, as_json: bool) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A block may log what this terminal's encoding lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
-    run = FlowRun(flow, Listener() if as_json else Report(flow), executor)
+    if not as_json:
+        for warning in run.flow.warnings:
+            click.echo(f"Warning: {warning}", err=True)
     asyncio.run(run.run(timeout))
     if as_json:
         click.echo(json.dumps(run.as_json(), indent=2))

@@ -1,32 +1,29 @@
 """Read a `flow.oo.yaml` and the block manifests it names, as OOMOL's engine reads them.
 
 The rules are those of oomol/oocana-rust 0.31.3: `manifest_reader` says what a file may hold,
-`manifest_meta/src/flow.rs` how nodes are connected. What the engine drops with a warning in its
-log (an unknown node, an undeclared handle) is an error here.
+`manifest_meta/src/flow.rs` how nodes are connected. What the engine drops with a line in its own
+log (an unknown node, an undeclared handle) is a warning here; what only OOMOL runs is refused.
 """
 
 from __future__ import annotations
 
 import graphlib
 import os
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import yaml
+from scripts.flow.block import Block, find_block, read_block, read_inputs
+from scripts.flow.condition import Condition, read_condition
+from scripts.flow.document import FlowFileError, Table, read_document
 
-_SELF = "self::"
-_OTHER_NODE_KINDS = ("subflow", "slot", "service", "conditions", "values")
-_UNSUPPORTED_NODE_KEYS = ("inject", "timeout", "inputs_def", "outputs_def")
-_MANIFESTS = ("blocks/{}/block.oo.yaml", "tasks/{}/task.oo.yaml")
-_INPUT_FIELDS = ("handle", "description", "json_schema", "kind", "nullable", "value")
-_OUTPUT_FIELDS = ("handle", "description", "json_schema", "kind", "nullable")
-
-
-class FlowFileError(Exception):
-    """A flow or block manifest that cannot be run; the message names the file and the place."""
+_KINDS = ("task", "subflow", "slot", "service", "conditions", "values")
+_NOT_RUN_HERE = {
+    "subflow": "a subflow: run it as a flow of its own",
+    "slot": "a slot: it belongs to a subflow",
+    "service": "a service: give the node a task",
+}
 
 
 @dataclass(frozen=True)
@@ -44,32 +41,25 @@ class Connection:
     handle: str
 
 
-@dataclass(frozen=True)
-class Block:
-    """A task block, in the words of its manifest.
-
-    Attributes:
-        name: `NAME` of `self::NAME`.
-        manifest: Its `block.oo.yaml` or `task.oo.yaml`.
-        executor: The manifest's `executor`, for the executor.
-        inputs_def: The declared inputs by handle, each as the engine sends it.
-        outputs_def: The declared outputs by handle, each as the engine sends it.
-    """
-
-    name: str
-    manifest: Path
-    executor: Mapping[str, Any]
-    inputs_def: Mapping[str, Mapping[str, Any]]
-    outputs_def: Mapping[str, Mapping[str, Any]]
+Values: TypeAlias = Mapping[str, Constant | None]
+"""What a value node gives, by handle; None for a handle without a value."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A task node: a block, and where its inputs come from."""
+    """A node that runs: what it runs, and where its inputs come from.
+
+    Attributes:
+        node_id: Its id.
+        block: The block, or the condition.
+        inputs: The source of each input that has one, by handle.
+        timeout_seconds: After this long the engine ends it as failed; None for no limit.
+    """
 
     node_id: str
-    block: Block
+    block: Block | Condition
     inputs: Mapping[str, Constant | Connection]
+    timeout_seconds: int | None = None
 
     @property
     def missing(self) -> list[str]:
@@ -83,13 +73,15 @@ class Flow:
 
     Attributes:
         path: The flow file.
-        package: The root of its package, two folders above the flow's own.
-        nodes: By node id, in the order of the file.
+        nodes: The nodes that run, by node id, in the order of the file.
+        value_nodes: The ids of the nodes that only hold values, which are in `nodes` already.
+        warnings: What the engine leaves out without a word to the user.
     """
 
     path: Path
-    package: Path
     nodes: Mapping[str, Node]
+    value_nodes: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
 
     def with_values(self, values: Mapping[tuple[str, str], Any]) -> Flow:
         """Give inputs other values.
@@ -106,10 +98,15 @@ class Flow:
         """
         nodes = dict(self.nodes)
         for (node_id, handle), value in values.items():
+            if node_id in self.value_nodes:
+                raise FlowFileError(
+                    f"{self.path}: {node_id!r} is a value node: name the inputs that take its value"
+                )
             if node_id not in nodes:
                 raise FlowFileError(f"{self.path}: there is no node {node_id!r}")
             node = nodes[node_id]
-            _check_declared(handle, node.block, "input", f"{self.path}: node {node_id!r}")
+            if handle not in node.block.inputs_def:
+                raise FlowFileError(f"{self.path}: node {node_id!r}: {_undeclared(node, handle)}")
             nodes[node_id] = replace(node, inputs={**node.inputs, handle: Constant(value)})
         return replace(self, nodes=nodes)
 
@@ -124,168 +121,200 @@ def load_flow(path: Path) -> Flow:
         The flow, with its blocks.
 
     Raises:
-        FlowFileError: If a file is missing or malformed, a node, handle or block is unknown, a
+        FlowFileError: If a file is missing or one that the engine refuses, a block is unknown, a
             node is of a kind that cannot be run here, or the connections have a cycle.
     """
     file = Path(os.path.abspath(path / "flow.oo.yaml" if path.is_dir() else path))  # noqa: PTH100
-    package = file.parent.parent.parent
-    nodes: dict[str, Node] = {}
-    for entry in _mappings(_read_yaml(file).get("nodes"), f"{file}: nodes"):
-        node_id = _text(entry, "node_id", f"{file}: a node")
-        if node_id in nodes:
-            raise FlowFileError(f"{file}: two nodes have the node_id {node_id!r}")
-        if entry.get("ignore") is not True:
-            nodes[node_id] = _read_node(node_id, entry, package, f"{file}: node {node_id!r}")
-    if not nodes:
+    entries = dict(_read_entries(read_document(file)))
+    if not any("values" not in entry for entry in entries.values()):
         raise FlowFileError(f"{file}: no nodes to run")
-    flow = Flow(file, package, nodes)
-    _check_connections(flow)
-    return flow
+    reader = _Reader(file, entries)
+    nodes = {
+        node_id: reader.node(node_id, entry)
+        for node_id, entry in entries.items()
+        if node_id not in reader.value_nodes
+    }
+    flow = Flow(file, nodes, frozenset(reader.value_nodes), tuple(reader.warnings))
+    return _checked(flow)
 
 
-class _EngineYaml(yaml.SafeLoader):
-    """YAML 1.2 as the engine reads it; PyYAML's own 1.1 turns `on` into true and 12:30 into 750."""
+def _read_entries(flow: Table) -> Iterator[tuple[str, Table]]:
+    """The nodes that are not ignored, by their ids; the engine checks the types of all."""
+    known = set()
+    for entry in flow.tables("nodes"):
+        node_id = entry.text("node_id")
+        if node_id in known:
+            raise FlowFileError(f"{entry.where}: another node has the node_id {node_id!r}, too")
+        known.add(node_id)
+        named = entry.called(f"node {node_id!r}")
+        named.text_or_none("description")
+        named.check_number("concurrency", whole=True)
+        named.check_number("progress_weight")
+        if not named.boolean("ignore"):
+            yield node_id, named
 
 
-_EngineYaml.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*|(?=[eE])))([eE][-+]?[0-9]+)?",
-        list("-+.0123456789"),
-    ),
-):
-    _EngineYaml.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first
-    )
+@dataclass
+class _Reader:
+    """Reads the nodes of a flow, of which `entries` are those that are not ignored."""
+
+    file: Path
+    entries: Mapping[str, Table]
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.value_nodes: Mapping[str, Values] = {
+            node_id: _read_values(entry)
+            for node_id, entry in self.entries.items()
+            if _kind(entry) == "values"
+        }
+
+    def node(self, node_id: str, entry: Table) -> Node:
+        """Read a node that runs."""
+        block: Block | Condition
+        if _kind(entry) == "conditions":
+            conditions = entry.table_or_none("conditions")
+            if conditions is None:
+                raise FlowFileError(f"{entry.where}: 'conditions' is empty")
+            block = read_condition(conditions, read_inputs(entry))
+        else:
+            block = self._block(entry)
+        node = Node(node_id, block, {}, entry.seconds_or_none("timeout"))
+        return replace(node, inputs=dict(self._inputs(node, entry)))
+
+    def _block(self, entry: Table) -> Block:
+        if "inject" in entry:
+            raise FlowFileError(
+                f"{entry.where} has 'inject', which only OOMOL can: remove it to run the node here"
+            )
+        inline = None if entry.is_text("task") else entry.table_or_none("task")
+        if inline is not None:
+            block = read_block(inline, "inline task", self.file.parent, self._package)
+            return block.with_additional(entry)
+        task = entry.text("task")
+        manifest, package = find_block(task, self.file.parent, entry.where)
+        name = task.replace("\\", "/").rpartition("/")[2].rpartition("::")[2]
+        read = read_block(read_document(manifest), name, manifest.parent, package, manifest)
+        return read.with_additional(entry)
+
+    @property
+    def _package(self) -> Path:
+        return self.file.parent.parent.parent
+
+    def _inputs(self, node: Node, entry: Table) -> Iterator[tuple[str, Constant | Connection]]:
+        sources: dict[str, list[Table]] = {}
+        for source in entry.tables("inputs_from"):
+            sources.setdefault(source.text("handle"), []).append(source)
+        for handle, given in sources.items():
+            where = f"{entry.where}: input {handle!r}"
+            taken = self._source(given, where)
+            if handle not in node.block.inputs_def:
+                self._warn(f"{entry.where}: {_undeclared(node, handle)}: OOMOL leaves it out")
+            elif taken is not None:
+                yield handle, taken
+
+    def _source(self, given: list[Table], where: str) -> Constant | Connection | None:
+        """What an input takes: of its values the first, and before that a connection."""
+        own = _read_value(given[0])
+        constants: list[Constant | None] = []
+        connections: list[Connection] = []
+        for connection in _read_connections(given, where):
+            self._sort(connection, where, constants, connections)
+        if len(given) > 1:
+            self._warn(f"{where} is there twice: only the value of the first counts")
+        if len(connections) > 1:
+            raise FlowFileError(
+                f"{where} has several connections, for which OOMOL runs the node several times: "
+                "here it runs once, leave one"
+            )
+        if connections:
+            if own or constants:
+                self._warn(f"{where} has a value beside its connection: the connection counts")
+            return connections[0]
+        if len(constants) > 1:
+            self._warn(f"{where} comes from several value nodes, of which OOMOL takes none")
+            return own
+        if constants and own:
+            self._warn(f"{where} has a value beside that of a value node: the value node's counts")
+        return constants[0] if constants else own
+
+    def _sort(
+        self,
+        connection: Connection,
+        where: str,
+        constants: list[Constant | None],
+        connections: list[Connection],
+    ) -> None:
+        values = self.value_nodes.get(connection.node_id)
+        if values is not None and connection.handle in values:
+            constants.append(values[connection.handle])
+        elif values is None and connection.node_id in self.entries:
+            connections.append(connection)
+        else:
+            what = "no node that runs" if values is None else f"without {connection.handle!r}"
+            self._warn(f"{where} comes from {connection.node_id!r}, {what}: OOMOL leaves it out")
+
+    def _warn(self, warning: str) -> None:
+        self.warnings.append(warning)
 
 
-def _read_yaml(file: Path) -> Mapping[str, Any]:
-    try:
-        document = _EngineYaml(file.read_text("utf-8")).get_single_data()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FlowFileError(f"cannot read {file}: {error}") from error
-    except yaml.YAMLError as error:
-        raise FlowFileError(f"{file} is not YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise FlowFileError(f"{file}: not a mapping")
-    return document
+def _kind(entry: Table) -> str:
+    kind = next((kind for kind in _KINDS if kind in entry), None)
+    if kind is None:
+        raise FlowFileError(f"{entry.where} is of no kind: give it a task, conditions or values")
+    if kind in _NOT_RUN_HERE:
+        raise FlowFileError(f"{entry.where} is {_NOT_RUN_HERE[kind]}, or run the flow in OOMOL")
+    return kind
 
 
-def _read_node(node_id: str, entry: Mapping[str, Any], package: Path, where: str) -> Node:
-    for kind in _OTHER_NODE_KINDS:
-        if kind in entry:
-            raise FlowFileError(f"{where} has {kind!r}: only task nodes can be run here")
-    for key in _UNSUPPORTED_NODE_KEYS:
-        if key in entry:
-            raise FlowFileError(f"{where} has {key!r}, which is not supported here")
-    block = _read_block(_text(entry, "task", where), package, where)
-    inputs: dict[str, Constant | Connection] = {}
-    for source in _mappings(entry.get("inputs_from"), f"{where}: inputs_from"):
-        handle = _text(source, "handle", f"{where}: an entry of inputs_from")
-        _check_declared(handle, block, "input", where)
-        value = _read_input(source, f"{where}: input {handle!r}")
-        if value is not None:
-            inputs[handle] = value
-    return Node(node_id, block, inputs)
+def _read_values(entry: Table) -> Values:
+    values: dict[str, Constant | None] = {}
+    for given in entry.tables("values"):
+        value = _read_value(given)
+        if value is None and given.boolean_or_none("nullable"):
+            value = Constant(None)
+        values.setdefault(given.text("handle"), value)
+    return values
 
 
-def _read_input(source: Mapping[str, Any], where: str) -> Constant | Connection | None:
-    if "from_flow" in source:
-        raise FlowFileError(f"{where} has 'from_flow': only a subflow has inputs of its own")
-    connections = [
-        Connection(_text(one, "node_id", where), _text(one, "output_handle", where))
-        for one in _mappings(source.get("from_node"), f"{where}: from_node")
-    ]
-    if len(connections) > 1:
-        raise FlowFileError(f"{where} has several connections: a node runs only once here")
-    if connections:
-        return connections[0]
-    return Constant(source["value"]) if "value" in source else None
+def _read_value(entry: Table) -> Constant | None:
+    return Constant(entry.json("value")) if "value" in entry else None
 
 
-def _read_block(task: str, package: Path, where: str) -> Block:
-    if not task.startswith(_SELF):
-        raise FlowFileError(f"{where}: task {task!r} is not of the form {_SELF}NAME")
-    name = task.removeprefix(_SELF)
-    candidates = [package / pattern.format(name) for pattern in _MANIFESTS]
-    manifest = next((file for file in candidates if file.is_file()), None)
-    if manifest is None:
-        tried = " nor ".join(str(file) for file in candidates)
-        raise FlowFileError(f"{where}: no block {name!r}, neither {tried}")
-    content = _read_yaml(manifest)
-    return Block(
-        name=name,
-        manifest=manifest,
-        executor=_read_executor(content, manifest),
-        inputs_def=dict(_read_handles(content, "inputs_def", _INPUT_FIELDS, manifest)),
-        outputs_def=dict(_read_handles(content, "outputs_def", _OUTPUT_FIELDS, manifest)),
-    )
+def _read_connections(given: list[Table], where: str) -> Iterator[Connection]:
+    for source in given:
+        source.boolean("serialize_for_cache")
+        if source.tables("from_flow"):
+            raise FlowFileError(
+                f"{where} has 'from_flow', for inputs of a subflow, and a flow has none: "
+                "give it a value or 'from_node'"
+            )
+        for one in source.tables("from_node"):
+            yield Connection(one.text("node_id"), one.text("output_handle"))
 
 
-def _read_executor(content: Mapping[str, Any], manifest: Path) -> Mapping[str, Any]:
-    executor = content.get("executor")
-    if not isinstance(executor, dict) or executor.get("name") != "python":
-        raise FlowFileError(f"{manifest}: executor.name is not 'python'")
-    options = executor.get("options")
-    if not isinstance(options, dict) or not isinstance(options.get("entry"), str):
-        # Without options the executor's thread dies silently and the block never ends.
-        raise FlowFileError(f"{manifest}: executor.options.entry is missing")
-    return {"name": "python", "options": {"spawn": False, **options}}
-
-
-def _read_handles(
-    content: Mapping[str, Any], key: str, fields: tuple[str, ...], manifest: Path
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for entry in _mappings(content.get(key), f"{manifest}: {key}"):
-        if "group" in entry and "handle" not in entry:
-            continue
-        handle = {field: entry[field] for field in fields if field in entry}
-        if "value" in fields and entry.get("nullable") is True:
-            handle.setdefault("value", None)
-        yield _text(entry, "handle", f"{manifest}: {key}"), handle
-
-
-def _check_connections(flow: Flow) -> None:
+def _checked(flow: Flow) -> Flow:
+    warnings = list(flow.warnings)
     upstream: dict[str, list[str]] = {}
     for node in flow.nodes.values():
-        where = f"{flow.path}: node {node.node_id!r}"
         sources = [one for one in node.inputs.values() if isinstance(one, Connection)]
-        for source in sources:
-            if source.node_id not in flow.nodes:
-                raise FlowFileError(f"{where} takes an input from {source.node_id!r}: no such node")
-            block = flow.nodes[source.node_id].block
-            _check_declared(source.handle, block, "output", f"{where}: from {source.node_id!r}")
         upstream[node.node_id] = [source.node_id for source in sources]
+        for source in sources:
+            sender = flow.nodes[source.node_id]
+            if source.handle not in sender.block.outputs_def:
+                known = ", ".join(sender.block.outputs_def) or "none"
+                warnings.append(
+                    f"{flow.path}: node {node.node_id!r} waits for {source.handle!r} of "
+                    f"{source.node_id!r}, whose outputs are: {known}"
+                )
     try:
         graphlib.TopologicalSorter(upstream).prepare()
     except graphlib.CycleError as error:
         cycle = " -> ".join(error.args[1])
         raise FlowFileError(f"{flow.path}: the connections form a cycle: {cycle}") from None
+    return replace(flow, warnings=tuple(warnings))
 
 
-def _check_declared(handle: str, block: Block, kind: str, where: str) -> None:
-    declared = block.inputs_def if kind == "input" else block.outputs_def
-    if handle not in declared:
-        known = ", ".join(declared) or "none"
-        raise FlowFileError(
-            f"{where}: block {block.name!r} declares no {kind} {handle!r} (it declares: {known})"
-        )
-
-
-def _mappings(value: Any, where: str) -> list[Mapping[str, Any]]:
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise FlowFileError(f"{where}: not a list of mappings")
-    return value
-
-
-def _text(entry: Mapping[str, Any], key: str, where: str) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str) or not value:
-        raise FlowFileError(f"{where}: {key!r} is not a text")
-    return value
+def _undeclared(node: Node, handle: str) -> str:
+    known = ", ".join(node.block.inputs_def) or "none"
+    return f"{node.block.name!r} declares no input {handle!r} (it declares: {known})"

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from scripts.flow.file import Flow
-from scripts.flow.run import FlowRun, Listener, NodeRun, State
+from scripts.flow.node import Listener, NodeRun, State
+from scripts.flow.run import FlowRun
 
 SHOWN_CHARACTERS = 200
 """How much of a long text the summary shows."""
@@ -19,7 +20,12 @@ SHOWN_ITEMS = 10
 PROGRESS_STEP_PERCENT = 25
 """Progress is told only when it is this much further than the last told."""
 
-_COLOURS = {State.FINISHED: "green", State.FAILED: "red", State.NOT_RUN: "yellow"}
+_COLOURS = {
+    State.FINISHED: "green",
+    State.SKIPPED: "cyan",
+    State.FAILED: "red",
+    State.NOT_RUN: "yellow",
+}
 
 
 class Report(Listener):
@@ -27,9 +33,11 @@ class Report(Listener):
 
     Args:
         flow: The flow.
+        verbose: Whether an error is shown with its traceback.
     """
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, *, verbose: bool) -> None:
+        self._verbose = verbose
         self._width = max(map(len, flow.nodes))
         self._block_width = max(len(node.block.name) for node in flow.nodes.values())
         self._told_progress: dict[str, float] = {}
@@ -41,11 +49,11 @@ class Report(Listener):
         line += click.style(state, fg=_COLOURS.get(run.state))
         if run.seconds is not None:
             line += f"  {run.seconds:.2f} s"
-        if run.state is State.NOT_RUN:
+        if run.state in (State.NOT_RUN, State.SKIPPED):
             line += f": {run.error}"
         click.echo(line)
         if run.state is State.FAILED:
-            self._print(run, "error", run.error or "")
+            self._print(run, "error", (run.error or "") if self._verbose else run.message)
 
     def said(self, run: NodeRun, label: str, text: str) -> None:
         """Print a log or a warning, indented under its node; all but stdout is marked."""
@@ -77,8 +85,9 @@ def print_summary(run: FlowRun) -> None:
         for line in _node_lines(node_run):
             click.echo(f"  {line}")
     click.echo()
+    for line in filter(None, [run.error, *run.cancelled]):
+        click.echo(click.style(line, fg="red"))
     if run.error is not None:
-        click.echo(click.style(run.error, fg="red"))
         click.echo()
     counts = Counter(node_run.state for node_run in run.nodes.values())
     told = ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
@@ -88,9 +97,9 @@ def print_summary(run: FlowRun) -> None:
 
 def _node_lines(run: NodeRun) -> Iterable[str]:
     if run.error is not None:
-        *above, last = run.error.rstrip().split("\n")
-        where = f" (the whole error is above, where {run.node.node_id} failed)" if above else ""
-        yield click.style(f"{run.state}: {last.strip()}{where}", fg=_COLOURS.get(run.state))
+        first, *more = f"{run.state}: {run.message}".split("\n")
+        for line in [first, *(f"  {line}" for line in more)]:
+            yield click.style(line, fg=_COLOURS.get(run.state))
     for handle, value in run.outputs.items():
         lines = _shown(value)
         if len(lines) == 1:

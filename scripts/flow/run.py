@@ -7,97 +7,27 @@ and a node that lacks a value never runs. Different from it:
 - A failed node stops only the nodes that need its outputs, so that one run shows every failure.
 - A node runs once. A second value for a connected handle, or one sent to chosen nodes only
   (`to_node`), does not start nodes again.
+- A run that is broken off cancels the jobs that its nodes started.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
 import json
 import signal
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.flow.executor import Events, Executor, ExecutorError, Message, start_executor
-from scripts.flow.file import Connection, Constant, Flow, Node
-
-
-class State(enum.StrEnum):
-    """How far a node is."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    FINISHED = "finished"
-    FAILED = "failed"
-    NOT_RUN = "not run"
-
-
-@dataclass
-class NodeRun:
-    """One node in a run.
-
-    Attributes:
-        node: The node.
-        values: The inputs it has so far, by handle.
-        started: When it started, in `time.monotonic()` seconds.
-        state: How far it is.
-        seconds: How long it ran, once it ended.
-        progress: The last it reported, 0 to 100.
-        outputs: The values it sent, by handle.
-        logs: What it logged: `text`, mostly a line, and its `stream`, stdout or stderr.
-        warnings: What the block or the SDK warned of.
-        previews: The payloads of its previews.
-        error: Why it failed (the block's traceback, mostly) or did not run.
-    """
-
-    node: Node
-    values: dict[str, Any]
-    started: float = 0.0
-    state: State = State.WAITING
-    seconds: float | None = None
-    progress: float | None = None
-    outputs: dict[str, Any] = field(default_factory=dict)
-    logs: list[dict[str, str]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    previews: list[Any] = field(default_factory=list)
-    error: str | None = None
-
-    @classmethod
-    def of(cls, node: Node) -> NodeRun:
-        """The run of `node`, before it starts."""
-        inputs = node.inputs.items()
-        return cls(node, {handle: one.value for handle, one in inputs if isinstance(one, Constant)})
-
-    def as_json(self) -> dict[str, Any]:
-        """What there is to tell about it, as JSON values."""
-        return {
-            "block": self.node.block.name,
-            "state": self.state.value,
-            "seconds": self.seconds,
-            "progress": self.progress,
-            "outputs": self.outputs,
-            "logs": self.logs,
-            "warnings": self.warnings,
-            "previews": self.previews,
-            "error": self.error,
-        }
-
-
-class Listener:
-    """What is told about a run while it goes on; these methods do nothing."""
-
-    def state_changed(self, run: NodeRun) -> None:
-        """A node started, ended, or will not run."""
-
-    def said(self, run: NodeRun, label: str, text: str) -> None:
-        """A block logged something, to the stdout or stderr of `label`, or it is a warning."""
-
-    def progressed(self, run: NodeRun) -> None:
-        """A block reported its progress."""
+from scripts.flow.block import Block
+from scripts.flow.broker import Events, Message
+from scripts.flow.condition import Condition
+from scripts.flow.executor import ExecutorError, Executors, start_executors
+from scripts.flow.file import Connection, Flow
+from scripts.flow.jobs import started_jobs
+from scripts.flow.node import Listener, NodeRun, State
 
 
 class Interrupted(Exception):
@@ -122,6 +52,7 @@ class FlowRun:
         seconds: How long it all took.
         error: Why the run ended before its nodes did, or None.
         interrupted: The signal that ended it, or None.
+        cancelled: What became of the jobs of a run that was broken off, a sentence each.
     """
 
     def __init__(self, flow: Flow, listener: Listener, command: Path) -> None:
@@ -130,16 +61,19 @@ class FlowRun:
         self.seconds = 0.0
         self.error: str | None = None
         self.interrupted: signal.Signals | None = None
+        self.cancelled: list[str] = []
         self._listener = listener
         self._command = command
         self._jobs: dict[str, NodeRun] = {}
+        self._events: Events = asyncio.Queue()
 
     @property
     def exit_code(self) -> int:
-        """0 when all nodes finished, 1 when not, 130 after SIGINT and 143 after SIGTERM."""
+        """0 when all nodes finished or were skipped, 1 when not, 130 after SIGINT, 143 SIGTERM."""
         if self.interrupted is not None:
             return 128 + self.interrupted
-        return int(any(run.state is not State.FINISHED for run in self.nodes.values()))
+        good = (State.FINISHED, State.SKIPPED)
+        return int(any(run.state not in good for run in self.nodes.values()))
 
     def as_json(self) -> dict[str, Any]:
         """The result as JSON values."""
@@ -148,6 +82,8 @@ class FlowRun:
             "ok": self.exit_code == 0,
             "seconds": self.seconds,
             "error": self.error,
+            "warnings": list(self.flow.warnings),
+            "cancelled": self.cancelled,
             "nodes": {node_id: run.as_json() for node_id, run in self.nodes.items()},
         }
 
@@ -159,40 +95,41 @@ class FlowRun:
                 first, is killed and failed.
         """
         started = time.monotonic()
-        events: Events = asyncio.Queue()
         for number in (signal.SIGINT, signal.SIGTERM):
             event = Interrupted(number)
-            asyncio.get_running_loop().add_signal_handler(number, events.put_nowait, event)
+            asyncio.get_running_loop().add_signal_handler(number, self._events.put_nowait, event)
         self._refuse_incomplete_nodes()
+        blocks = (run.node.block for run in self.nodes.values())
+        packages = {block.package: None for block in blocks if isinstance(block, Block)}
         try:
             async with (
-                start_executor(self._command, self.flow.package, events) as executor,
+                start_executors(self._command, packages, self._events) as executors,
                 asyncio.timeout(timeout_seconds),
             ):
-                await self._run_nodes(executor)
+                await self._run_nodes(executors)
         except TimeoutError:
-            self._break_off(
+            await self._break_off(
                 f"The flow was not over after {timeout_seconds:g} s (--timeout).\n"
                 "A block that raises SystemExit, for one, never tells that it has ended."
             )
         except ExecutorError as error:
-            self._break_off(str(error))
+            await self._break_off(str(error))
         except Interrupted as interrupt:
             self.interrupted = interrupt.number
-            self._break_off(str(interrupt))
-        self._give_up_waiting_nodes()
+            await self._break_off(str(interrupt))
+        for run in self.nodes.values():
+            self._give_up(run)
         self.seconds = round(time.monotonic() - started, 3)
 
-    async def _run_nodes(self, executor: Executor) -> None:
-        while (await executor.next_message()).get("type") != "ExecutorReady":
-            pass
-        await self._start_ready_nodes(executor)
+    async def _run_nodes(self, executors: Executors) -> None:
+        await executors.until_ready()
+        await self._start_ready_nodes(executors)
         while any(run.state is State.RUNNING for run in self.nodes.values()):
-            message = await executor.next_message()
+            message = await executors.next_message()
             if run := self._jobs.get(message.get("job_id", "")):
                 self._take_note(run, message)
                 if run.state is State.RUNNING:
-                    await self._advance(run, message, executor)
+                    await self._advance(run, message, executors)
 
     def _take_note(self, run: NodeRun, message: Message) -> None:
         match message["type"]:
@@ -206,12 +143,12 @@ class FlowRun:
             case "BlockWarning":
                 self._warn(run, message["warning"])
 
-    async def _advance(self, run: NodeRun, message: Message, executor: Executor) -> None:
+    async def _advance(self, run: NodeRun, message: Message, executors: Executors) -> None:
         match message["type"]:
-            case "BlockReady":
+            case "BlockReady" if isinstance(run.node.block, Block):
                 stack = {"flow_job_id": "flow", "flow": str(self.flow.path)}
                 stack["node_id"] = run.node.node_id
-                await executor.send_inputs(message["job_id"], run.node.block, run.values, stack)
+                await executors.send_inputs(message["job_id"], run.node.block, run.values, stack)
             case "BlockProgress":
                 if run.progress != message["progress"]:
                     run.progress = message["progress"]
@@ -223,21 +160,32 @@ class FlowRun:
             case "BlockRequest" if message["action"] == "Preview":
                 run.previews.append(message["payload"])
             case "BlockRequest" if message["action"] != "UpdateNodeWeight":
-                await executor.refuse(message)
+                await executors.refuse(message)
             case "BlockFinished":
                 self._deliver(run, message.get("result") or {})
                 self._end(run, message.get("error"))
-        await self._start_ready_nodes(executor)
+        await self._start_ready_nodes(executors)
 
-    async def _start_ready_nodes(self, executor: Executor) -> None:
-        for run in self.nodes.values():
-            block = run.node.block
-            if run.state is State.WAITING and run.values.keys() >= block.inputs_def.keys():
-                job_id = uuid.uuid4().hex
-                self._jobs[job_id] = run
+    async def _start_ready_nodes(self, executors: Executors) -> None:
+        while ready := [run for run in self.nodes.values() if run.is_ready]:
+            for run in ready:
                 run.started = time.monotonic()
                 self._change(run, State.RUNNING)
-                await executor.run_block(job_id, block)
+                block = run.node.block
+                if isinstance(block, Condition):
+                    self._deliver(run, block.outputs(run.values))
+                    self._end(run, None)
+                else:
+                    await self._start(run, block, executors)
+
+    async def _start(self, run: NodeRun, block: Block, executors: Executors) -> None:
+        job_id = uuid.uuid4().hex
+        self._jobs[job_id] = run
+        if (seconds := run.node.timeout_seconds) is not None:
+            error = f"Timeout: the node ran longer than its 'timeout' of {seconds} s"
+            late = {"type": "BlockFinished", "job_id": job_id, "error": error}
+            asyncio.get_running_loop().call_later(seconds, self._events.put_nowait, late)
+        await executors.run_block(job_id, block)
 
     def _deliver(self, run: NodeRun, outputs: Mapping[str, Any]) -> None:
         for handle, value in outputs.items():
@@ -266,25 +214,53 @@ class FlowRun:
                 )
                 self._change(run, State.NOT_RUN)
 
-    def _break_off(self, reason: str) -> None:
+    async def _break_off(self, reason: str) -> None:
         self.error = reason
+        jobs = list(started_jobs(self.nodes.values()))
         for run in self.nodes.values():
             if run.state is State.RUNNING:
                 self._end(run, f"still running: {reason.splitlines()[0]}")
+        # A second signal ends the wait: what is not cancelled by then goes on.
+        second = asyncio.create_task(self._next_signal())
+        cancels = [asyncio.create_task(asyncio.to_thread(job.cancel)) for job in jobs]
+        for job, cancel in zip(jobs, cancels, strict=True):
+            await asyncio.wait({cancel, second}, return_when=asyncio.FIRST_COMPLETED)
+            left = f"{job.job_id} of {job.node_id} may go on: a second signal came"
+            self.cancelled.append(cancel.result() if cancel.done() else left)
+        second.cancel()
 
-    def _give_up_waiting_nodes(self) -> None:
-        for run in self.nodes.values():
-            if run.state is State.WAITING:
-                run.error = self._why_waiting(run)
-                self._change(run, State.NOT_RUN)
+    async def _next_signal(self) -> str:
+        while not isinstance(event := await self._events.get(), Interrupted):
+            pass
+        return str(event)
 
-    def _why_waiting(self, run: NodeRun) -> str:
+    def _give_up(self, run: NodeRun) -> None:
+        """Say of a node that still waits why it does not run."""
+        if run.state is not State.WAITING:
+            return
+        state, run.error = State.NOT_RUN, "the run ended before"
         for handle, source in run.node.inputs.items():
             if isinstance(source, Connection) and handle not in run.values:
-                words = {State.FAILED: "failed", State.FINISHED: "sent none"}
-                what = words.get(self.nodes[source.node_id].state, "did not run")
-                return f"waits for {source.handle!r} of {source.node_id}, which {what}"
-        return "the run ended before"
+                sender = self.nodes[source.node_id]
+                self._give_up(sender)
+                state, what = self._fate(sender)
+                run.error = f"waits for {source.handle!r} of {source.node_id}, which {what}"
+                if state is State.NOT_RUN:
+                    break
+        self._change(run, state)
+
+    def _fate(self, sender: NodeRun) -> tuple[State, str]:
+        """What becomes of a node that lacks an output of `sender`, and what `sender` did."""
+        match sender.state:
+            case State.FAILED:
+                return State.NOT_RUN, "failed"
+            case State.SKIPPED:
+                return State.SKIPPED, "was skipped"
+            case State.FINISHED if isinstance(sender.node.block, Condition):
+                return State.SKIPPED, "took another branch"
+            case State.FINISHED:
+                return State.NOT_RUN, "sent none"
+        return State.NOT_RUN, "did not run"
 
     def _change(self, run: NodeRun, state: State) -> None:
         run.state = state

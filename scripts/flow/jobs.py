@@ -1,0 +1,63 @@
+"""Cancel the jobs that the nodes of a flow started and that nobody waits for any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from python_executor.secret import replace_secret
+
+from generated_client.api.jobs import cancel_job
+from generated_client.models import Job
+from script_runner import ScriptRunnerError, connect, status_of
+from scripts.flow.node import NodeRun, State
+
+URL_HANDLE, JOB_HANDLE, SCRIPT_HANDLE = "script_runner_url", "job_id", "script_id"
+"""The handles by which a node is known to start a job, and where."""
+CANCEL_SECONDS = 5.0
+"""How long one runner may take to answer a cancel."""
+
+
+@dataclass(frozen=True)
+class StartedJob:
+    """A job that a node started.
+
+    Attributes:
+        node_id: The node.
+        job_id: The job, or None if the node had not put it out.
+        url: The runner, as the flow has it: a secret is still a reference.
+    """
+
+    node_id: str
+    job_id: str | None
+    url: str
+
+    def cancel(self) -> str:
+        """Cancel it; returns what came of it, in a sentence."""
+        if self.job_id is None:
+            return (
+                f"{self.node_id} had not put out a job id: its script may go on, "
+                "cancel it on the runner"
+            )
+        try:
+            url = replace_secret({URL_HANDLE: self.url}, {})[URL_HANDLE]
+            job = connect(url).call(
+                cancel_job, self.job_id, returns=Job, time_limit_seconds=CANCEL_SECONDS
+            )
+        except ScriptRunnerError as error:
+            return f"{self.job_id} of {self.node_id} may go on: {error}"
+        status = status_of(job.status)
+        what = {"cancelled": "is cancelled", "running": "was told to end"}
+        return f"{self.job_id} of {self.node_id} {what.get(status, f'had ended: {status}')}"
+
+
+def started_jobs(runs: Iterable[NodeRun]) -> Iterator[StartedJob]:
+    """The jobs that some nodes started: those that they put out and were not given."""
+    for run in runs:
+        url, job_id = run.values.get(URL_HANDLE), run.outputs.get(JOB_HANDLE)
+        if not isinstance(url, str):
+            continue
+        if isinstance(job_id, str) and job_id != run.values.get(JOB_HANDLE):
+            yield StartedJob(run.node.node_id, job_id, url)
+        elif run.state is State.RUNNING and SCRIPT_HANDLE in run.values:
+            yield StartedJob(run.node.node_id, None, url)
