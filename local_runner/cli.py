@@ -154,11 +154,7 @@ def _callers(config: Config, token: str | None) -> str:
 
 
 def _warnings(config: Config) -> list[str]:
-    warnings = [
-        f"script {script.id}: {script.path}: {script.problem}"
-        for script in config.scripts
-        if script.problem
-    ]
+    warnings = list(config.warnings)
     if not config.server.is_loopback and not config.server.allowed_hosts:
         warnings.append(
             "other machines are refused until this one knows how they call it: list these names or "

@@ -1,26 +1,32 @@
-"""`config.json` and `scripts.json`: read, checked, with every path made absolute."""
+"""`config.json` and `scripts.json`: what they may hold, with every path made absolute."""
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import os
-import re
 import stat
-from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import regress
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
+    PrivateAttr,
     ValidationInfo,
+    field_validator,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticUseDefault
+
+from local_runner import ecmascript, names
+from local_runner.config_file import ConfigError, ConfigMissing, Context, read
+
+__all__ = ["Config", "ConfigError", "ConfigMissing", "RunnerConfig", "ScriptConfig", "load"]
 
 TOKEN_VARIABLE = "SCRIPT_RUNNER_TOKEN"
 
@@ -30,45 +36,32 @@ MAX_PREVIEW_BYTES = 1024 * 1024
 MAX_TIMEOUT_SECONDS = 365 * 24 * 3600
 """The longest `timeoutSec`; timers of the operating system overflow far beyond it."""
 
+LOG_LIMITS = ("maxLogBytesPerStream", "stdoutMaxBytes", "stderrMaxBytes")
+"""The limit of a log, and what other script-runners called it before."""
+
 Mode = Literal["sync", "async"]
-ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-class ConfigError(Exception):
-    """A configuration that cannot be used; the message names file, key and what is wanted."""
-
-
-class ConfigMissing(ConfigError):
-    """There is no `config.json`."""
-
-
-def _from_the_file(path: str, info: ValidationInfo) -> str:
+def _absolute(path: str, info: ValidationInfo) -> str:
     """Make a path absolute; a relative one is relative to the file that names it."""
-    assert info.context is not None
     if "\0" in path:
         raise ValueError("a path must not hold a null byte: remove it")
-    folder: Path = info.context["folder"]
+    context: Context = info.context  # type: ignore[assignment]
     # Not resolved: a path that goes through a link stays one when the link is changed.
-    return os.path.normpath(folder / path)
+    absolute = os.path.normpath(context.folder / path)
+    in_a_shell = os.path.realpath(context.folder / path)
+    if os.path.realpath(absolute) != in_a_shell:
+        context.warnings.append(
+            f"{path}: .. comes after a link and is taken by the text: this is {absolute}, not "
+            f"{in_a_shell} as in a shell; write the path without .."
+        )
+    return absolute
 
 
 def _names_a_file(path: str) -> str:
     if not Path(path).name:
         raise ValueError(f"it must name a file, {path} does not: change it")
     return path
-
-
-def _as_browsers_write_it(origin: str) -> str:
-    if origin != "null" and not re.fullmatch(r"https?://[^/@?#*\s]+/?", origin, re.IGNORECASE):
-        raise ValueError(f"{origin!r} is no origin such as https://tools.example")
-    return origin.lower().rstrip("/")
-
-
-def _without_port(host: str) -> str:
-    name = host.lower().strip("[]").rstrip(".")
-    if not re.fullmatch(r"[^/@:*\s]+|[0-9a-f:.]+:[0-9a-f:.]*", name):
-        raise ValueError(f"{host!r} is no name or address without a port, such as box.example")
-    return name
 
 
 def _valid_pattern(pattern: str) -> str:
@@ -79,9 +72,30 @@ def _valid_pattern(pattern: str) -> str:
     return pattern
 
 
-FilePath = Annotated[str, Field(min_length=1), AfterValidator(_from_the_file)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-AtLeastOne = Annotated[int, Field(ge=1)]
+def _number(value: object) -> object:
+    """A number as the reference server reads it: also out of text, and `30.0` for 30."""
+    number = ecmascript.number(value) if isinstance(value, str) and value else value
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+def _absent(*values: object) -> Callable[[object], object]:
+    """Make a validator that takes some values for an absent one, as the reference server does."""
+
+    def use_default(value: object) -> object:
+        if type(value) is not bool and value in values:
+            raise PydanticUseDefault
+        return value
+
+    return use_default
+
+
+NUMBER_OR_EMPTY = (BeforeValidator(_number), BeforeValidator(_absent("")))
+Text = Annotated[str, BeforeValidator(_absent(""))]
+FilePath = Annotated[Text, AfterValidator(_absolute)]
+Count = Annotated[int, Field(ge=0), BeforeValidator(_number)]
+AtLeastOne = Annotated[int, Field(ge=1), BeforeValidator(_number), BeforeValidator(_absent("", 0))]
+Host = Annotated[str, AfterValidator(names.host_name)]
+Origin = Annotated[str, AfterValidator(names.origin)]
 
 
 class _Strict(BaseModel):
@@ -89,17 +103,24 @@ class _Strict(BaseModel):
         strict=True, extra="forbid", frozen=True, alias_generator=to_camel, validate_default=True
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: object, info: ValidationInfo) -> object:
+        if value is None and cls.model_fields[info.field_name or ""].default is not None:
+            raise PydanticUseDefault
+        return value
+
 
 class ServerConfig(_Strict):
     """Where to listen and who may call (`server`)."""
 
-    host: str = Field(default="127.0.0.1", min_length=1)
+    host: Text = "127.0.0.1"
     """The address to listen on."""
-    port: Port = 3000
+    port: Annotated[int, Field(ge=0, le=65535), *NUMBER_OR_EMPTY] = 3000
     """The port to listen on; 0 takes a free one."""
-    allowed_hosts: tuple[Annotated[str, AfterValidator(_without_port)], ...] = ()
+    allowed_hosts: Annotated[tuple[Host, ...], Field(strict=False)] = ()
     """Names, beside those of this machine, that a request may call the runner by (`Host`)."""
-    allowed_origins: tuple[Annotated[str, AfterValidator(_as_browsers_write_it)], ...] = ()
+    allowed_origins: Annotated[tuple[Origin, ...], Field(strict=False)] = ()
     """Origins of web pages that may call, such as `https://tools.example`."""
     allow_unauthenticated: bool = False
     """Listen beyond loopback without a token."""
@@ -107,7 +128,7 @@ class ServerConfig(_Strict):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach `host`."""
-        return is_loopback(self.host)
+        return names.is_loopback(self.host)
 
 
 class RunnerConfig(_Strict):
@@ -115,30 +136,40 @@ class RunnerConfig(_Strict):
 
     max_concurrent: AtLeastOne = 1
     """The most jobs that run at once; the others queue."""
-    default_mode: Mode = "sync"
+    default_mode: Annotated[Mode, BeforeValidator(_absent(""))] = "sync"
     """The mode of a run when neither the request nor the script names one."""
     max_log_bytes_per_stream: AtLeastOne = 1024 * 1024
     """The most bytes kept of one stream of one job; the rest is thrown away."""
-    preview_max_bytes: int = Field(default=4096, ge=0, le=MAX_PREVIEW_BYTES)
+    preview_max_bytes: Annotated[int, Field(ge=0, le=MAX_PREVIEW_BYTES), *NUMBER_OR_EMPTY] = 4096
     """The most bytes of a stream's tail in a job's preview."""
     job_store_file: Annotated[FilePath, AfterValidator(_names_a_file)] = "./jobs.json"
     """Names the history of jobs; the local runner keeps it beside, see `Config.database`."""
     logs_dir: FilePath = "./logs"
     """The folder of the log files."""
-    max_jobs: AtLeastOne = 10_000
+    max_jobs: Annotated[int, Field(ge=1), *NUMBER_OR_EMPTY] = 10_000
     """The most jobs in the history; those that ended longest ago go first, with their logs."""
-    kill_grace_seconds: float = Field(default=5.0, ge=0, le=3600)
+    kill_grace_seconds: Annotated[float, Field(ge=0, le=3600), BeforeValidator(_number)] = 5.0
     """From SIGTERM to SIGKILL when a job is cancelled or times out, in seconds."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_older_names(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        # As the reference server: the first that says anything.
+        limit = next(filter(None, map(values.get, LOG_LIMITS)), None)
+        kept = {name: value for name, value in values.items() if name not in LOG_LIMITS}
+        return {**kept, LOG_LIMITS[0]: limit}
 
 
 class ArgsConfig(_Strict):
     """Which arguments a script takes (`args` of a script)."""
 
-    max_items: int = Field(default=10, ge=0)
+    max_items: Count = 10
     """The most arguments."""
-    item_pattern: Annotated[str, Field(min_length=1), AfterValidator(_valid_pattern)] = r"^[\s\S]*$"
+    item_pattern: Annotated[Text, AfterValidator(_valid_pattern)] = r"^[\s\S]*$"
     """A regular expression of ECMAScript that each argument must match."""
-    item_max_length: int = Field(default=1024, ge=0)
+    item_max_length: Count = 1024
     """The most UTF-16 code units of an argument, as ECMAScript counts."""
 
 
@@ -147,11 +178,11 @@ class ScriptConfig(_Strict):
 
     id: str = Field(min_length=1)
     """The name that requests use."""
-    path: FilePath
+    path: Annotated[str, Field(min_length=1), AfterValidator(_absolute)]
     """The file to execute."""
-    mode: Mode | None = None
+    mode: Annotated[Mode | None, BeforeValidator(_absent(""))] = None
     """The mode of a run whose request names none."""
-    timeout_sec: int = Field(default=0, ge=0, le=MAX_TIMEOUT_SECONDS)
+    timeout_sec: Annotated[int, Field(ge=0, le=MAX_TIMEOUT_SECONDS), *NUMBER_OR_EMPTY] = 0
     """The longest run in seconds; 0 for no limit."""
     args: ArgsConfig = Field(default_factory=ArgsConfig)
     """Which arguments it takes."""
@@ -170,14 +201,7 @@ class ScriptConfig(_Strict):
         return None if os.access(self.path, os.X_OK) else "not executable, run chmod +x on it"
 
 
-def _unique(scripts: tuple[ScriptConfig, ...]) -> tuple[ScriptConfig, ...]:
-    for script_id, count in Counter(script.id for script in scripts).items():
-        if count > 1:
-            raise ValueError(f"an id may stand once only, {script_id!r} stands {count} times")
-    return scripts
-
-
-Scripts = Annotated[tuple[ScriptConfig, ...], AfterValidator(_unique)]
+Scripts = Annotated[tuple[ScriptConfig, ...], Field(strict=False)]
 
 
 class ScriptsFile(_Strict):
@@ -194,6 +218,17 @@ class Config(_Strict):
     runner: RunnerConfig = Field(default={})  # type: ignore[assignment]
     scripts_file: FilePath | None = None
     scripts: Scripts = ()
+    _warnings: list[str] = PrivateAttr(default_factory=list)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What may be a mistake of the configuration, though it can be used."""
+        problems = [
+            f"script {script.id}: {script.path}: {script.problem}"
+            for script in self.scripts
+            if script.problem
+        ]
+        return [*self._warnings, *problems]
 
     @property
     def database(self) -> Path:
@@ -202,16 +237,6 @@ class Config(_Strict):
         A `jobs.json` that another script-runner keeps under that name is never touched.
         """
         return Path(self.runner.job_store_file).with_suffix(".sqlite3")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only be this machine."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def load(path: Path) -> Config:
@@ -226,48 +251,23 @@ def load(path: Path) -> Config:
     Raises:
         ConfigMissing: If there is no such file.
         ConfigError: If the scripts file is missing, or either is unreadable, not JSON, or holds
-            an unknown key, a value of the wrong type or range, an invalid pattern or an id twice.
+            an unknown key, a key or an id twice, a value of the wrong type or range, or an invalid
+            pattern. It tells all that is wrong with the first file that is.
     """
-    config = _read(path, Config)
-    if config.scripts_file is None:
-        if not config.scripts:
-            raise ConfigError(f"{path}: scripts: name a scriptsFile, or list the scripts here")
-        return config
-    if config.scripts:
-        raise ConfigError(f"{path}: scripts: remove them, scriptsFile names a file of its own")
-    scripts = _read(Path(config.scripts_file), ScriptsFile).scripts
-    return config.model_copy(update={"scripts": scripts})
-
-
-def _read(path: Path, model: type[ModelT]) -> ModelT:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        missing = ConfigMissing if model is Config else ConfigError
-        raise missing(f"{path}: no such file") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8: {error}") from error
-    try:
-        return model.model_validate_json(text, context={"folder": path.resolve().parent})
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_problem(error)}") from error
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in problem["loc"])
-    match problem["type"]:
-        case "extra_forbidden":
-            wanted = "unknown key, remove it or correct its spelling"
-        case "json_invalid":
-            wanted = f"not valid JSON: {problem['ctx']['error']}"
-        case "missing":
-            wanted = "missing, it must be there"
-        case "value_error":
-            wanted = str(problem["ctx"]["error"])
-        case _:
-            wanted = problem["msg"][0].lower() + problem["msg"][1:]
-    # A key may hold a line feed; the message is one line all the same.
-    return f"{json.dumps(key, ensure_ascii=False)[1:-1]}: {wanted}" if key else wanted
+    warnings: list[str] = []
+    config = read(path, Config, warnings)
+    scripts = config.scripts
+    if config.scripts_file is not None:
+        if scripts:
+            warnings.append(
+                f"{path}: scripts: not used, as scriptsFile names {config.scripts_file}"
+            )
+        try:
+            scripts = read(Path(config.scripts_file), ScriptsFile, warnings).scripts
+        except ConfigMissing as error:
+            raise ConfigError(str(error)) from error
+    elif not scripts:
+        raise ConfigError(f"{path}: scripts: name a scriptsFile, or list the scripts here")
+    loaded = config.model_copy(update={"scripts": scripts})
+    loaded._warnings = warnings
+    return loaded

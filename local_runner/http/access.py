@@ -11,7 +11,8 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from local_runner.config import ServerConfig, is_loopback
+from local_runner import names
+from local_runner.config import ServerConfig
 from local_runner.http.encoding import JsonResponse
 from local_runner.http.errors import error_response
 
@@ -24,7 +25,9 @@ MAX_DISCARDED_BYTES = 8 * MAX_BODY_BYTES
 CONTAINER_HOST = "host.docker.internal"
 """The name by which a container reaches the machine it runs on."""
 
-_HOST_HEADER = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:/@\s]+)(?::\d{1,5})?", re.IGNORECASE)
+_HOST_HEADER = re.compile(
+    r"(?P<name>\[[0-9a-f:.]+\]|[^:/@\s\x80-\xff]+)(?::\d{1,5})?", re.ASCII | re.IGNORECASE
+)
 
 Check = Callable[[Headers], JsonResponse | None]
 """Returns the refusal, None for a request that is let in."""
@@ -47,7 +50,7 @@ class Guard:
             token: The token every request must carry; None for no token.
         """
         self._app = app
-        self._hosts = {CONTAINER_HOST, config.host.lower(), *config.allowed_hosts}
+        self._hosts = {CONTAINER_HOST, names.canonical(config.host), *config.allowed_hosts}
         self._origins = set(config.allowed_origins)
         self._token = None if token is None else token.encode()
         self._checks: list[Check] = [
@@ -78,8 +81,8 @@ class Guard:
     def _check_host(self, headers: Headers) -> JsonResponse | None:
         host = headers.get("host", "")
         match = _HOST_HEADER.fullmatch(host)
-        name = match["name"].strip("[]").rstrip(".").lower() if match else ""
-        if name and (is_loopback(name) or name in self._hosts):
+        name = names.canonical(match["name"]) if match else ""
+        if name and (names.is_loopback(name) or name in self._hosts):
             return None
         return error_response(
             403,
@@ -89,8 +92,11 @@ class Guard:
         )
 
     def _check_origin(self, headers: Headers) -> JsonResponse | None:
-        origin = headers.get("origin")
-        if origin is None or origin.lower() in self._origins:
+        origin = headers.get("origin", "").lower()
+        # The host is one that is served: its own pages are those of this runner.
+        if origin in self._origins or origin == f"http://{headers['host'].lower()}":
+            return None
+        if "origin" not in headers:
             return None
         return error_response(
             403,
@@ -102,13 +108,16 @@ class Guard:
     def _check_token(self, headers: Headers) -> JsonResponse | None:
         if self._token is None or hmac.compare_digest(self._token, _token_of(headers)):
             return None
-        return error_response(
+        refusal = error_response(
             401,
             "UNAUTHORIZED",
             "this runner wants its token: send it as the Basic password "
             "(http://any:TOKEN@host) or as a Bearer token",
-            {"www-authenticate": 'Basic realm="script-runner", Bearer'},
         )
+        # In a header of its own: with another challenge beside it, browsers ask nobody.
+        refusal.headers.append("www-authenticate", 'Basic realm="script-runner"')
+        refusal.headers.append("www-authenticate", "Bearer")
+        return refusal
 
     @staticmethod
     def _check_length(headers: Headers) -> JsonResponse | None:
@@ -124,7 +133,7 @@ def _check_content_type(headers: Headers) -> JsonResponse | None:
         has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         if not has_body:
             return None
-    elif content_type.partition(";")[0].strip().lower() == "application/json":
+    elif content_type.partition(";")[0].strip(" \t").lower() == "application/json":
         return None
     return error_response(
         415,
@@ -183,7 +192,8 @@ def _too_large() -> JsonResponse:
 
 def _token_of(headers: Headers) -> bytes:
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    credentials = credentials.strip()
+    # Only what is space in a header: half of a letter of UTF-8 may look like another one.
+    credentials = credentials.strip(" \t")
     if scheme.lower() == "bearer":
         return credentials.encode("latin-1")
     if scheme.lower() == "basic":

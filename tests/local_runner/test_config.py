@@ -126,6 +126,140 @@ def test_paths_are_relative_to_the_file_that_names_them(
     assert [script.path for script in config.scripts] == [f"{tmp_path}/a.sh", "/b"]
 
 
+FIRST_CONFIG = """
+{"server":{"host":"127.0.0.1","port":8080},
+ "runner":{"maxConcurrent":4,"defaultMode":"sync","stdoutMaxBytes":65536,"stderrMaxBytes":131072,
+           "jobStoreFile":"./jobs.json"},
+ "scriptsFile":"./scripts.json"}
+"""
+"""As the first version of the reference server had it."""
+
+
+def test_a_configuration_of_an_older_reference_server_is_taken_unchanged(tmp_path: Path) -> None:
+    config = load(write(tmp_path, FIRST_CONFIG, SAMPLE_SCRIPTS))
+
+    assert config.runner.max_log_bytes_per_stream == 65536
+
+
+LOG_LIMIT = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("runner", "key", "value"),
+    [
+        ({"maxConcurrent": "4"}, "max_concurrent", 4),
+        ({"maxConcurrent": " 0x10 "}, "max_concurrent", 16),
+        ({"maxConcurrent": 30.0}, "max_concurrent", 30),
+        ({"maxConcurrent": 1e3}, "max_concurrent", 1000),
+        ({"maxConcurrent": 0}, "max_concurrent", 1),
+        ({"maxConcurrent": ""}, "max_concurrent", 1),
+        ({"killGraceSeconds": "0.5"}, "kill_grace_seconds", 0.5),
+        ({"maxLogBytesPerStream": 0}, "max_log_bytes_per_stream", LOG_LIMIT),
+        ({"maxLogBytesPerStream": 0, "stderrMaxBytes": "9"}, "max_log_bytes_per_stream", 9),
+        ({"maxLogBytesPerStream": 7, "stdoutMaxBytes": 8}, "max_log_bytes_per_stream", 7),
+        ({"stdoutMaxBytes": None, "stderrMaxBytes": 9}, "max_log_bytes_per_stream", 9),
+        ({"previewMaxBytes": 0}, "preview_max_bytes", 0),
+        ({"defaultMode": ""}, "default_mode", "sync"),
+        ({"defaultMode": None}, "default_mode", "sync"),
+    ],
+)
+def test_what_the_reference_server_gives_a_meaning_to_is_accepted(
+    tmp_path: Path, runner: dict[str, object], key: str, value: object
+) -> None:
+    config = load(write(tmp_path, {"runner": runner, "scripts": [SCRIPT]}))
+
+    assert getattr(config.runner, key) == value
+
+
+def test_null_and_empty_text_stand_for_an_absent_value(tmp_path: Path) -> None:
+    plain = load(write(tmp_path, {"scripts": [SCRIPT]}))
+    nothing = {"mode": "", "timeoutSec": None, "args": {"maxItems": None, "itemPattern": ""}}
+    server = {"host": "", "port": "", "allowedHosts": None}
+
+    for content in (
+        {"server": server, "runner": {"logsDir": ""}, "scripts": [{**SCRIPT, **nothing}]},
+        {"server": None, "runner": None, "scriptsFile": "", "scripts": [{**SCRIPT, "args": None}]},
+    ):
+        assert load(write(tmp_path, content)) == plain
+
+
+def test_a_scripts_file_wins_over_scripts_and_a_warning_says_so(tmp_path: Path) -> None:
+    here = {"scriptsFile": "./scripts.json", "scripts": [{"id": "b", "path": "./b.sh"}]}
+    (tmp_path / "a.sh").touch(0o755)
+
+    config = load(path := write(tmp_path, here, {"scripts": [SCRIPT]}))
+
+    assert [script.id for script in config.scripts] == ["a"]
+    assert config.warnings == [
+        f"{path}: scripts: not used, as scriptsFile names {tmp_path}/scripts.json"
+    ]
+
+
+def test_paths_of_a_linked_file_count_from_the_folder_of_the_link(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    for folder in (target, link):
+        folder.mkdir()
+    write(target, {"scriptsFile": "./scripts.json"}, {"scripts": [SCRIPT]})
+    for name in ("config.json", "scripts.json"):
+        (link / name).symlink_to(target / name)
+
+    config = load(link / "config.json")
+
+    assert config.runner.logs_dir == f"{link}/logs"
+    assert [script.path for script in config.scripts] == [f"{link}/a.sh"]
+
+
+def test_a_path_that_goes_back_over_a_link_is_taken_by_its_text_with_a_warning(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "deep")
+    for folder in (tmp_path, tmp_path / "elsewhere"):
+        (folder / "a.sh").touch(0o755)
+
+    config = load(write(tmp_path, {"scripts": [{"id": "a", "path": "./link/../a.sh"}]}))
+
+    assert config.scripts[0].path == f"{tmp_path}/a.sh"
+    assert config.warnings == [
+        "./link/../a.sh: .. comes after a link and is taken by the text: this is "
+        f"{tmp_path}/a.sh, not {tmp_path}/elsewhere/a.sh as in a shell; write the path without .."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("https://Tools.Example/", "https://tools.example"),
+        ("https://tools.example:443", "https://tools.example"),
+        ("http://tools.example:080", "http://tools.example"),
+        ("http://tools.example:443", "http://tools.example:443"),
+        ("https://B\u00fccher.example:8443", "https://xn--bcher-kva.example:8443"),
+        ("https://fa\u00df.example", "https://xn--fa-hia.example"),
+        ("https://\u2603.example", "https://xn--n3h.example"),
+        ("http://[0:0:0:0:0:0:0:1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_an_origin_is_taken_as_a_browser_sends_it(tmp_path: Path, written: str, sent: str) -> None:
+    content = {"server": {"allowedOrigins": [written]}, "scripts": [SCRIPT]}
+
+    assert load(write(tmp_path, content)).server.allowed_origins == (sent,)
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("B\u00dcCHER.example.", "xn--bcher-kva.example"),
+        ("\u65e5\u672c\u8a9e\u3002\uff4a\uff50", "xn--wgv71a119e.jp"),
+        ("[FD00:0::1]", "fd00::1"),
+        ("box_1.local", "box_1.local"),
+    ],
+)
+def test_a_host_is_taken_as_a_request_names_it(tmp_path: Path, written: str, sent: str) -> None:
+    content = {"server": {"allowedHosts": [written]}, "scripts": [SCRIPT]}
+
+    assert load(write(tmp_path, content)).server.allowed_hosts == (sent,)
+
+
 @pytest.mark.parametrize(
     ("host", "is_loopback"),
     [

@@ -43,22 +43,28 @@ def in_args(**args: Any) -> dict[str, Any]:
     return in_script(args=args)
 
 
-UNKNOWN = "unknown key, remove it or correct its spelling"
 BAD_CONFIGS = {
-    "unknown-key": ({"script": [SCRIPT]}, f"script: {UNKNOWN}"),
-    "unknown-key-of-server": (in_server(prot=1), f"server.prot: {UNKNOWN}"),
-    "unknown-key-of-runner": (in_runner(max_concurrent=1), f"runner.max_concurrent: {UNKNOWN}"),
-    "unknown-key-of-script": (in_script(timeout=1), f"scripts.1.timeout: {UNKNOWN}"),
-    "unknown-key-of-args": (in_args(pattern="x"), f"scripts.1.args.pattern: {UNKNOWN}"),
-    "port-text": (in_server(port="80"), "server.port: input should be a valid integer"),
-    "port-none": (in_server(port=None), "server.port: input should be a valid integer"),
+    "unknown-key": ({"script": [SCRIPT]}, "script: unknown key, did you mean scripts?"),
+    "unknown-key-of-server": (in_server(prot=1), "server.prot: unknown key, did you mean port?"),
+    "unknown-key-of-runner": (
+        in_runner(max_concurrent=1),
+        "runner.max_concurrent: unknown key, did you mean maxConcurrent?",
+    ),
+    "unknown-key-of-script": (
+        in_script(timeout=1),
+        "script 'b': timeout: unknown key, did you mean timeoutSec?",
+    ),
+    "unknown-key-of-args": (
+        in_args(pattern="x"),
+        "script 'b': args.pattern: unknown key, did you mean itemPattern?",
+    ),
+    "port-text": (in_server(port="80x"), "server.port: input should be a valid integer"),
     "port-true": (in_server(port=True), "server.port: input should be a valid integer"),
     "port-large": (
         in_server(port=65536),
         "server.port: input should be less than or equal to 65535",
     ),
     "port-small": (in_server(port=-1), "server.port: input should be greater than or equal to 0"),
-    "host-empty": (in_server(host=""), "server.host: string should have at least 1 character"),
     "hosts-text": (
         in_server(allowedHosts="box"),
         "server.allowedHosts: input should be a valid array",
@@ -75,9 +81,9 @@ BAD_CONFIGS = {
         in_server(allowUnauthenticated="yes"),
         "server.allowUnauthenticated: input should be a valid boolean",
     ),
-    "server-none": ({"server": None, "scripts": [SCRIPT]}, "server: input should be an object"),
+    "server-text": ({"server": "", "scripts": [SCRIPT]}, "server: input should be an object"),
     "no-slot": (
-        in_runner(maxConcurrent=0),
+        in_runner(maxConcurrent="0"),
         "runner.maxConcurrent: input should be greater than or equal to 1",
     ),
     "default-mode": (
@@ -85,7 +91,7 @@ BAD_CONFIGS = {
         "runner.defaultMode: input should be 'sync' or 'async'",
     ),
     "no-log": (
-        in_runner(maxLogBytesPerStream=0),
+        in_runner(stdoutMaxBytes=-1),
         "runner.maxLogBytesPerStream: input should be greater than or equal to 1",
     ),
     "preview-large": (
@@ -100,65 +106,73 @@ BAD_CONFIGS = {
         in_runner(killGraceSeconds=-0.1),
         "runner.killGraceSeconds: input should be greater than or equal to 0",
     ),
-    "logs-empty": (
-        in_runner(logsDir=""),
-        "runner.logsDir: string should have at least 1 character",
-    ),
     "no-id": ({"scripts": [{"path": "./a.sh"}]}, "scripts.0.id: missing, it must be there"),
-    "no-path": ({"scripts": [{"id": "a"}]}, "scripts.0.path: missing, it must be there"),
+    "no-path": ({"scripts": [{"id": "a"}]}, "script 'a': path: missing, it must be there"),
     "id-empty": (in_script(id=""), "scripts.1.id: string should have at least 1 character"),
     "id-number": (in_script(id=5), "scripts.1.id: input should be a valid string"),
-    "id-twice": (in_script(id="a"), "scripts: an id may stand once only, 'a' stands 2 times"),
-    "mode": (in_script(mode="Sync"), "scripts.1.mode: input should be 'sync' or 'async'"),
+    "id-twice": (in_script(id="a"), "duplicate script id 'a' (listed 2 times)"),
+    "mode": (in_script(mode="Sync"), "script 'b': mode: input should be 'sync' or 'async'"),
     "timeout-part": (
         in_script(timeoutSec=1.5),
-        "scripts.1.timeoutSec: input should be a valid integer",
+        "script 'b': timeoutSec: input should be a valid integer",
     ),
     "timeout-small": (
         in_script(timeoutSec=-1),
-        "scripts.1.timeoutSec: input should be greater than or equal to 0",
+        "script 'b': timeoutSec: input should be greater than or equal to 0",
     ),
     "items": (
         in_args(maxItems=-1),
-        "scripts.1.args.maxItems: input should be greater than or equal to 0",
+        "script 'b': args.maxItems: input should be greater than or equal to 0",
     ),
     "length": (
-        in_args(itemMaxLength="9"),
-        "scripts.1.args.itemMaxLength: input should be a valid integer",
+        in_args(itemMaxLength="nine"),
+        "script 'b': args.itemMaxLength: input should be a valid integer",
     ),
     "pattern": (
         in_args(itemPattern="a("),
-        "scripts.1.args.itemPattern: 'a(' is not a regular expression: Unbalanced parenthesis",
-    ),
-    "pattern-empty": (
-        in_args(itemPattern=""),
-        "scripts.1.args.itemPattern: string should have at least 1 character",
+        "script 'b': args.itemPattern: 'a(' is not a regular expression: Unbalanced parenthesis",
     ),
     "scripts-object": ({"scripts": {"a": SCRIPT}}, "scripts: input should be a valid array"),
     "scripts-text": ({"scripts": ["./a.sh"]}, "scripts.0: input should be an object"),
     "neither": ({}, "scripts: name a scriptsFile, or list the scripts here"),
     "none": ({"scripts": []}, "scripts: name a scriptsFile, or list the scripts here"),
-    "both": (
-        {"scriptsFile": "./scripts.json", "scripts": [SCRIPT]},
-        "scripts: remove them, scriptsFile names a file of its own",
-    ),
     "scripts-file-number": ({"scriptsFile": 1}, "scriptsFile: input should be a valid string"),
     "array": ([SCRIPT], "input should be an object"),
-    "not-json": ("{", "not valid JSON: EOF while parsing an object at line 1 column 1"),
-    "comment": ("{} // all", "not valid JSON: trailing characters at line 1 column 4"),
-    "byte-order-mark": ("\ufeff{}", "not valid JSON: expected value at line 1 column 1"),
-    "empty": ("", "not valid JSON: EOF while parsing a value at line 1 column 0"),
+    "not-json": (
+        "{",
+        "not valid JSON: Expecting property name enclosed in double quotes at line 1 column 2",
+    ),
+    "comment": ("{} // all", "not valid JSON: Extra data at line 1 column 4"),
+    "byte-order-mark": ("\ufeff{}", "it begins with a byte order mark: remove that"),
+    "empty": ("", "not valid JSON: Expecting value at line 1 column 1"),
     "not-utf-8": (
         b'{"scriptsFile": "\xff"}',
         "not UTF-8: 'utf-8' codec can't decode byte 0xff in position 17: invalid start byte",
     ),
-    "null-byte-in-script": (in_script(path="a\0b"), "scripts.1.path: "),
+    "null-byte-in-script": (in_script(path="a\0b"), "script 'b': path: "),
     "null-byte-in-logs": (in_runner(logsDir="a\0b"), "runner.logsDir: "),
     "null-byte-in-history": (in_runner(jobStoreFile="a\0b"), "runner.jobStoreFile: "),
     "null-byte-in-scripts-file": ({"scriptsFile": "a\0b"}, "scriptsFile: "),
     "history-is-the-root": (in_runner(jobStoreFile="/"), "runner.jobStoreFile: "),
-    "timeout-huge": (in_script(timeoutSec=10**400), "scripts.1.timeoutSec: "),
-    "line-feed-in-key": ({"a\nb": 1}, f"a\\nb: {UNKNOWN}"),
+    "timeout-huge": (in_script(timeoutSec=10**400), "script 'b': timeoutSec: "),
+    "line-feed-in-key": (
+        {"a\nb": 1},
+        "a\\nb: unknown key, remove it; known are server, runner, scriptsFile, scripts",
+    ),
+    "infinity": (
+        '{"scripts": [], "port": Infinity}',
+        "not valid JSON: Infinity is no number of JSON",
+    ),
+    "deep": ("[" * 100_000, "not valid JSON: "),
+    "half-a-character": ('{"scriptsFile": "\\ud800"}', "half a surrogate pair is no text: "),
+    "key-twice": (
+        '{"scripts": [{"id": "a", "path": "./a.sh", "args": {"maxItems": 1, "maxItems": 9}}]}',
+        "script 'a': args.maxItems: the key stands there more than once: remove all but one",
+    ),
+    "scripts-twice": (
+        '{"scripts": [], "scripts": [{"id": "a", "path": "./a.sh"}]}',
+        "scripts: the key stands there more than once: remove all but one",
+    ),
 }
 
 
@@ -172,18 +186,18 @@ def test_a_config_that_cannot_be_used_ends_start_with_one_line(
 
 
 BAD_SCRIPTS = {
-    "unknown-key": ({"scripts": [], "more": 1}, f"more: {UNKNOWN}"),
+    "unknown-key": ({"scripts": [], "more": 1}, "more: unknown key, remove it; known are scripts"),
     "array": ([SCRIPT], "input should be an object"),
     "no-scripts": ({}, "scripts: missing, it must be there"),
     "id-twice": (
         {"scripts": [SCRIPT, SCRIPT]},
-        "scripts: an id may stand once only, 'a' stands 2 times",
+        "duplicate script id 'a' (listed 2 times)",
     ),
     "mode": (
         {"scripts": [{**SCRIPT, "mode": 1}]},
-        "scripts.0.mode: input should be 'sync' or 'async'",
+        "script 'a': mode: input should be 'sync' or 'async'",
     ),
-    "not-json": ("no", "not valid JSON: expected ident at line 1 column 2"),
+    "not-json": ("no", "not valid JSON: Expecting value at line 1 column 1"),
     "not-utf-8": (
         b"\xfe",
         "not UTF-8: 'utf-8' codec can't decode byte 0xfe in position 0: invalid start byte",
@@ -215,8 +229,23 @@ def test_a_folder_in_place_of_a_file_ends_start_with_one_line(tmp_path: Path, pa
     assert_one_line(tmp_path / "config.json", f"{tmp_path / path}: cannot be read: Is a directory")
 
 
+def test_all_faults_of_a_file_are_told_in_one_go(tmp_path: Path) -> None:
+    bad = {"id": "b", "path": "./b.sh", "mode": "later", "args": {"pattern": "x"}}
+    path = write(tmp_path, {"server": {"prot": 1}, "scripts": [SCRIPT, bad, SCRIPT]})
+
+    result = CliRunner().invoke(main, ["start", f"--config={path}"])
+
+    assert result.stderr == (
+        f"Error: {path}: 4 faults:\n"
+        "  duplicate script id 'a' (listed 2 times)\n"
+        "  server.prot: unknown key, did you mean port?\n"
+        "  script 'b': mode: input should be 'sync' or 'async'\n"
+        "  script 'b': args.pattern: unknown key, did you mean itemPattern?\n"
+    )
+
+
 def test_the_process_ends_with_one_line_and_code_1(tmp_path: Path) -> None:
-    path = write(tmp_path, in_server(port="80"))
+    path = write(tmp_path, in_server(port=-1))
 
     ended = subprocess.run(
         [sys.executable, "-m", "local_runner", "start", f"--config={path}"],
@@ -229,7 +258,7 @@ def test_the_process_ends_with_one_line_and_code_1(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (
         1,
         "",
-        f"Error: {path}: server.port: input should be a valid integer\n",
+        f"Error: {path}: server.port: input should be greater than or equal to 0\n",
     )
 
 

@@ -28,7 +28,10 @@ def friendly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess
     with RunnerProcess(
         tmp_path_factory.mktemp("friendly"),
         {"echo": "#!/bin/sh\n"},
-        server={"allowedHosts": ["Box.Local"], "allowedOrigins": [TOOLS, "null"]},
+        server={
+            "allowedHosts": ["Box.Local", "b\u00fccher.example", "fd00:0::1"],
+            "allowedOrigins": [f"{TOOLS}:443", "null"],
+        },
     ) as started:
         yield started
 
@@ -121,9 +124,29 @@ def test_a_request_without_one_host_is_a_bad_request(
     assert send(runner.url, "GET /healthz", headers).status == 400
 
 
-@pytest.mark.parametrize("target", ["http://evil.example/healthz", "http://localhost/healthz", "*"])
-def test_a_target_that_is_no_path_is_not_found(runner: RunnerProcess, target: str) -> None:
+@pytest.mark.parametrize(
+    "target",
+    ["http://evil.example/healthz", "http://me@localhost/healthz", "ftp://localhost/healthz", "*"],
+)
+def test_a_target_that_is_no_path_of_the_host_is_not_found(
+    runner: RunnerProcess, target: str
+) -> None:
     assert send(runner.url, f"GET {target}").refusal == (404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        ("http://localhost/healthz", "localhost"),
+        ("HTTP://LocalHost:3000/healthz?x=http://evil.example", "localhost:3000"),
+        ("https://[::1]/healthz", "[::1]"),
+    ],
+)
+def test_a_target_may_be_a_whole_url(runner: RunnerProcess, target: str, host: str) -> None:
+    assert send(runner.url, f"GET {target}", [f"Host: {host}"]).body == b'{"ok":true}'
+
+    foreign = send(runner.url, f"GET {target}", ["Host: evil.example"])
+    assert foreign.refusal == (403, "FORBIDDEN_HOST")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/jobs/x", "/jobs/x/logs", "/nope"])
@@ -140,9 +163,11 @@ def test_every_route_refuses_a_foreign_host_and_origin(runner: RunnerProcess, pa
         "http://evil.example",
         "null",
         "",
-        "http://localhost",
+        "https://localhost",
         "http://localhost:3000",
-        "http://127.0.0.1:3000",
+        "http://127.0.0.1",
+        "http://localhost.evil.example",
+        "localhost",
         "file://",
         "chrome-extension://abcdef",
         "*",
@@ -159,7 +184,38 @@ def test_a_web_page_is_refused_unless_its_origin_is_configured(
     assert jobs_run(runner) == before
 
 
-@pytest.mark.parametrize("host", ["box.local", "BOX.local:3000", "box.local.", "localhost"])
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("localhost", "http://localhost"),
+        ("LOCALHOST:3000", "http://localhost:3000"),
+        ("127.0.0.1:3000", "http://127.0.0.1:3000"),
+        ("[::1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_the_pages_of_the_runner_itself_may_call_it(
+    runner: RunnerProcess, host: str, origin: str
+) -> None:
+    assert run(runner, f"Host: {host}", f"Origin: {origin}").status == 200
+
+
+def test_a_rebound_name_is_no_page_of_the_runner(runner: RunnerProcess) -> None:
+    answer = run(runner, "Host: evil.example:3000", "Origin: http://evil.example:3000")
+
+    assert answer.refusal == (403, "FORBIDDEN_HOST")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "box.local",
+        "BOX.local:3000",
+        "box.local.",
+        "xn--bcher-kva.example",
+        "[fd00::1]",
+        "localhost",
+    ],
+)
 def test_a_configured_host_is_served(friendly: RunnerProcess, host: str) -> None:
     assert run(friendly, f"Host: {host}").status == 200
 

@@ -18,7 +18,7 @@ from tests.support.runner_process import RunnerProcess, processes_of
 from tests.support.waiting import wait_until
 
 TOKEN = "s3cret-Tökén:with=all/kinds+of"
-WANTED = 'Basic realm="script-runner", Bearer'
+WANTED = ['Basic realm="script-runner"', "Bearer"]
 
 ROUTES = [
     "GET /healthz",
@@ -58,7 +58,7 @@ def test_every_route_wants_the_token(runner: RunnerProcess, route: str) -> None:
     answer = send(runner.url, route)
 
     assert answer.status == 401
-    assert answer.headers["www-authenticate"] == WANTED
+    assert answer.headers.get_all("www-authenticate") == WANTED
     if not route.startswith("HEAD"):
         assert answer.refusal == (401, "UNAUTHORIZED")
 
@@ -83,6 +83,20 @@ def test_the_token_is_the_basic_password_or_the_bearer_token(
     answer = send(runner.url, "GET /healthz", ["Host: localhost", header])
 
     assert (answer.status, answer.body) == (200, b'{"ok":true}')
+
+
+@pytest.mark.parametrize("letter", "\u00e0\u00c5\u2003")
+def test_a_token_may_begin_and_end_with_any_letter(tmp_path: Path, letter: str) -> None:
+    """The UTF-8 of each of them has a byte that is a space in other encodings."""
+    token = f"{letter}secret{letter}"
+    with RunnerProcess(
+        tmp_path, {"echo": "#!/bin/sh\n"}, environment={"SCRIPT_RUNNER_TOKEN": token}
+    ) as runner:
+        for right in (f"Bearer {token}", f"Bearer \t{token} ", basic("any", token)):
+            headers = ["Host: localhost", utf_8(f"Authorization: {right}")]
+            assert send(runner.url, "GET /healthz", headers).status == 200
+        wrong = ["Host: localhost", "Authorization: Bearer secret"]
+        assert send(runner.url, "GET /healthz", wrong).status == 401
 
 
 @pytest.mark.parametrize(
@@ -123,7 +137,7 @@ def test_anything_else_is_refused_without_a_word_of_the_token(
     answer = send(runner.url, "GET /healthz", ["Host: localhost", header])
 
     assert answer.refusal == (401, "UNAUTHORIZED")
-    assert answer.headers["www-authenticate"] == WANTED
+    assert answer.headers.get_all("www-authenticate") == WANTED
     assert TOKEN not in answer.body.decode()
 
 
