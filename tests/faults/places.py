@@ -80,6 +80,28 @@ PLACES = {
 at_every_place = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 FIRST_PLACES = {name: place for name, place in PLACES.items() if name == place.block}
 at_every_block = pytest.mark.parametrize("place", FIRST_PLACES.values(), ids=FIRST_PLACES)
+OPERATIONS = {name: place for name, place in FIRST_PLACES.items() if name != "wait-for-job"}
+"""One place for each operation, and for each of the two answers of a run."""
+
+at_every_operation = pytest.mark.parametrize("place", OPERATIONS.values(), ids=OPERATIONS)
+
+
+def at_places(name: str, faults: Mapping[str, object], *everywhere: str) -> pytest.MarkDecorator:
+    """Parametrize `place` and a fault: each fault at every operation, some at every place.
+
+    Args:
+        name: The argument that gets the fault.
+        faults: The faults by what they are.
+        everywhere: Those of which there is one of each class: they meet every place.
+    """
+    met = [
+        pytest.param(place, fault, id=f"{what}-{where}")
+        for what, fault in faults.items()
+        for where, place in PLACES.items()
+        if where in OPERATIONS or what in everywhere
+    ]
+    return pytest.mark.parametrize(("place", name), met)
+
 
 Fault = Callable[[bytes, threading.Event], Iterable[Step]]
 """What is done in place of a good answer; it is given that, and what is set when the server stops.

@@ -15,11 +15,11 @@ import pytest
 from script_runner import InvalidResponse, RequestRejected
 from tests.faults.attempts import IS_IT, Attempt
 from tests.faults.places import (
-    FIRST_PLACES,
     PLACES,
     Place,
     answering,
-    at_every_place,
+    at_every_operation,
+    at_places,
     faulty,
     schema_of,
     tried_with_each,
@@ -50,8 +50,7 @@ def allowed_types(field: dict[str, Any]) -> set[str]:
     return types - {"string"} if field.get("format") == "date-time" else types
 
 
-@at_every_place
-@pytest.mark.parametrize("status", [200, 202, 404, 500, 502])
+@at_places("status", {str(code): code for code in (200, 202, 404, 500, 502)}, "200", "502")
 def test_html_is_an_error_that_shows_how_it_begins(place: Place, status: int) -> None:
     with answering(place, http_answer(status, HTML, "Content-Type: text/html")) as server:
         tried = place.try_at(server.url)
@@ -62,13 +61,12 @@ def test_html_is_an_error_that_shows_how_it_begins(place: Place, status: int) ->
     assert re.fullmatch(rf"{line}.*{status} .*{shown}\. \w.*[.?]", str(tried.error))
 
 
-@at_every_place
-@pytest.mark.parametrize("json_type", [name for name in JSON_TYPES if name != "object"])
+@at_places("value", {name: JSON_TYPES[name] for name in JSON_TYPES if name != "object"}, "array")
 def test_another_json_type_than_an_object_is_an_invalid_response(
-    place: Place, json_type: str
+    place: Place, value: object
 ) -> None:
     status = place.good_status
-    with answering(place, json_answer(status, JSON_TYPES[json_type])) as server:
+    with answering(place, json_answer(status, value)) as server:
         tried = place.try_at(server.url)
     said = rf"answer {status} is not a JSON object \(\".*\"\)"
     tried.failed(InvalidResponse, f"{place.line} at {server.url}", said, IS_IT)
@@ -96,7 +94,7 @@ def _with_field(field: str, value: object, whole: bytes, _stopped: object) -> li
     return [changed(whole, **{field: value})]
 
 
-@at_every_place
+@at_every_operation
 def test_a_missing_field_is_an_invalid_response(place: Place) -> None:
     fields = SCHEMAS[schema_of(place)]["properties"]
     for field, line, tried in with_each(place, [(field, ...) for field in fields]):
@@ -104,7 +102,7 @@ def test_a_missing_field_is_an_invalid_response(place: Place) -> None:
         tried.failed(InvalidResponse, line, said, IS_IT)
 
 
-@at_every_place
+@at_every_operation
 def test_a_field_of_a_wrong_type_is_an_invalid_response(place: Place) -> None:
     fields = SCHEMAS[schema_of(place)]["properties"]
     wrong = [
@@ -137,8 +135,7 @@ print(tried.error)
 
 LENGTH, CHUNKED = f"Content-Length: {MANY_BYTES}", "Transfer-Encoding: chunked"
 LARGE = {
-    **{name: (place, 200, LENGTH) for name, place in FIRST_PLACES.items()},
-    "run-script-sync, its output": (PLACES["run-script-sync, its output"], 200, LENGTH),
+    "get-job-status": (PLACES["get-job-status"], 200, LENGTH),
     "get-job-logs, in chunks": (PLACES["get-job-logs"], 200, CHUNKED),
     "get-job-logs, an error": (PLACES["get-job-logs"], 500, LENGTH),
     "run-script-async, an error in chunks": (PLACES["run-script-async"], 500, CHUNKED),

@@ -17,7 +17,7 @@ import pytest
 
 from script_runner import InvalidResponse, RequestTimedOut, RunnerUnreachable, ScriptRunnerError
 from tests.faults.attempts import MAY_RUN, OVERLOADED, STILL_RUNNING, TRY_AGAIN
-from tests.faults.places import Fault, Place, at_every_block, at_every_place, faulty
+from tests.faults.places import Fault, Place, at_every_block, at_places, faulty
 from tests.support.misbehaving_server import Action, Step
 
 pytestmark = pytest.mark.usefixtures("short_limits", "small_pages")
@@ -66,8 +66,7 @@ BROKEN = {
 }
 
 
-@at_every_place
-@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+@at_places("broken", BROKEN, "reset after the request", "closed in the body")
 def test_a_connection_that_breaks_is_an_error_that_says_where(place: Place, broken: Broken) -> None:
     hint = MAY_RUN if place.is_run else TRY_AGAIN
     with faulty(place, broken.fault) as server:
@@ -117,8 +116,7 @@ SLOW: dict[str, Fault] = {
 }
 
 
-@at_every_place
-@pytest.mark.parametrize("fault", SLOW.values(), ids=SLOW)
+@at_places("fault", SLOW, "silent in the body")
 def test_an_answer_that_does_not_come_whole_is_waited_for_up_to_the_limit(
     place: Place, fault: Fault, short_limits: float
 ) -> None:

@@ -25,7 +25,7 @@ from tests.faults.places import (
     PLACES,
     Fault,
     Place,
-    at_every_place,
+    at_places,
     schema_of,
     tried_with_each,
 )
@@ -153,8 +153,7 @@ SPOTS: dict[str, Spot] = {
 }
 
 
-@at_every_place
-@pytest.mark.parametrize("spot", SPOTS.values(), ids=SPOTS)
+@at_places("spot", SPOTS, "a line of the head", "the message of an error", "a page")
 def test_what_repeats_the_credentials_is_shown_without_them(place: Place, spot: Spot) -> None:
     answers = [spot.answer(written) for written, _ in FORMS.values()]
     for shown, url, tried in shown_in_each(place, answers):

@@ -19,7 +19,7 @@ from tests.faults.attempts import (
     TRY_AGAIN,
     attempt,
 )
-from tests.faults.places import JOB_ID, Place, at_every_place, faulty
+from tests.faults.places import JOB_ID, Place, at_every_place, at_places, faulty
 from tests.script_runner.documented import documented
 from tests.support.misbehaving_server import (
     Action,
@@ -129,8 +129,7 @@ FRAMED = {
 }  # fmt: skip
 
 
-@at_every_place
-@pytest.mark.parametrize("framed", FRAMED.values(), ids=FRAMED)
+@at_places("framed", FRAMED, "a length that is too long", "a length that is too short", "HTTP/2")
 def test_an_answer_that_is_framed_badly_is_an_error(place: Place, framed: Framed) -> None:
     with faulty(place, lambda whole, _: [framed.change(whole), Action.CLOSE]) as server:
         tried = place.try_at(server.url)
@@ -169,8 +168,7 @@ GOOD: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@at_every_place
-@pytest.mark.parametrize("change", GOOD.values(), ids=GOOD)
+@at_places("change", GOOD, "chunks", "gzip that nobody asked for")
 def test_an_answer_in_an_unusual_but_right_frame_is_read(
     place: Place, change: Callable[[bytes], bytes]
 ) -> None:

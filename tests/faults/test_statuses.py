@@ -25,13 +25,14 @@ from tests.faults.attempts import (
     Attempt,
 )
 from tests.faults.places import (
-    FIRST_PLACES,
     PLACES,
     Fault,
     Place,
     answering,
     at_every_block,
+    at_every_operation,
     at_every_place,
+    at_places,
     faulty,
     tried_with_each,
 )
@@ -82,16 +83,22 @@ def test_a_status_with_an_error_as_its_body_is_an_error(place: Place, hundred: i
     def error(status: int, _: bytes) -> bytes:
         return http_answer(status) if status in BODYLESS else json_answer(status, ERROR)
 
-    statuses = range(hundred, hundred + 100)
-    # Of a later request only those with a name, and the first and last: the rest takes minutes.
-    named = {*HTTPStatus, hundred, hundred + 99}.intersection(statuses)
-    is_first = place in FIRST_PLACES.values()
-    for status, url, tried in tried_at_each(place, statuses if is_first else sorted(named), error):
+    statuses = tried_statuses(place, hundred, hundred + 100)
+    for status, url, tried in tried_at_each(place, statuses, error):
         check_final(place, tried, url, status)
 
 
-@at_every_place
-@pytest.mark.parametrize("status", [200, 201, 204, 206, 226, 299, 300, 304, 306, 399])
+def tried_statuses(place: Place, begin: int, end: int) -> list[int]:
+    """Every status at one place; elsewhere those with a name, and the first and the last."""
+    every = range(begin, end)
+    named = {*HTTPStatus, begin, end - 1}.intersection(every)
+    return list(every) if place is PLACES["get-job-status"] else sorted(named)
+
+
+BARE = {str(code): code for code in (200, 201, 204, 206, 226, 299, 300, 304, 306, 399)}
+
+
+@at_places("status", BARE, "204", "304")
 def test_a_status_without_a_body_is_no_answer(place: Place, status: int) -> None:
     with answering(place, http_answer(status)) as server:
         tried = place.try_at(server.url)
@@ -107,8 +114,12 @@ def at_status(status: int, whole: bytes) -> bytes:
 
 @at_every_block
 def test_a_good_answer_at_another_status_is_no_answer(place: Place) -> None:
-    statuses = {*range(200, 400)} - {place.good_status, *BODYLESS}
-    for status, url, tried in tried_at_each(place, sorted(statuses), at_status):
+    statuses = [
+        status
+        for status in tried_statuses(place, 200, 400)
+        if status not in (place.good_status, *BODYLESS)
+    ]
+    for status, url, tried in tried_at_each(place, statuses, at_status):
         why = r"is not an answer of script-runner|lacks|is not as described"
         hint = REDIRECT if status >= 300 else IS_IT
         said = rf"answer {status} ({why}).+\)"
@@ -125,7 +136,7 @@ OTHER = "This came from something other than script-runner: check the URL."
 
 @at_every_block
 def test_a_good_answer_at_the_status_of_an_error_is_an_error(place: Place) -> None:
-    for status, url, tried in tried_at_each(place, range(400, 600), at_status):
+    for status, url, tried in tried_at_each(place, tried_statuses(place, 400, 600), at_status):
         said = rf"{status} no error of script-runner \(\"\{{.+\"\)"
         hint = HINTS.get(status, OTHER)
         tried.failed(RequestRejected, f"{place.line} at {url}", said, hint)
@@ -170,11 +181,11 @@ def test_an_answer_after_every_information_is_read(place: Place) -> None:
         assert tried.outputs is not None, tried.error
 
 
-@at_every_block
+@at_every_operation
 def test_an_information_and_then_the_end_is_an_unreachable_runner(place: Place) -> None:
     hint = MAY_RUN if place.is_run else TRY_AGAIN
     said = r"the connection was lost before an answer came \(.+\)"
-    for status in (each for each in range(100, 200) if each != HTTPStatus.SWITCHING_PROTOCOLS):
+    for status in (100, 102, 199):
         information = b"HTTP/1.1 %d Said\r\n\r\n" % status
         with faulty(place, lambda *_, sent=information: [sent, Action.CLOSE]) as server:
             tried = place.try_at(server.url)
@@ -192,8 +203,10 @@ def test_a_switch_of_protocols_is_no_answer(place: Place) -> None:
     tried.failed(InvalidResponse, f"{place.line} at {server.url}", said, IS_IT)
 
 
-@at_every_block
-@pytest.mark.parametrize("status", ["000", "001", "99", "600", "999", "1000", "-200", "2OO", ""])
+NONE = {code: code for code in ("000", "001", "99", "600", "999", "1000", "-200", "2OO", "")}
+
+
+@at_places("status", NONE, "000", "600")
 def test_a_status_that_is_none_is_an_error(place: Place, status: str) -> None:
     answer = f"HTTP/1.1 {status} Said\r\nContent-Length: 0\r\n\r\n".encode()
     with answering(place, answer) as server:
@@ -204,6 +217,9 @@ def test_a_status_that_is_none_is_an_error(place: Place, status: str) -> None:
 
 
 LOCATIONS = ("http://{other}/elsewhere", "//{other}/", "http://anyone:else@{other}/", "/other")
+REDIRECTS = {
+    f"{code} to {to}": (code, to) for code in (301, 302, 303, 307, 308) for to in LOCATIONS
+}
 
 
 @pytest.fixture(scope="module")
@@ -214,12 +230,11 @@ def other() -> Iterator[MisbehavingServer]:
         assert server.connections == 0
 
 
-@at_every_place
-@pytest.mark.parametrize("location", LOCATIONS)
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@at_places("redirect", REDIRECTS, f"302 to {LOCATIONS[0]}", f"307 to {LOCATIONS[0]}")
 def test_a_redirect_is_not_followed_and_no_other_server_hears_of_it(
-    place: Place, status: int, location: str, other: MisbehavingServer
+    place: Place, redirect: tuple[int, str], other: MisbehavingServer
 ) -> None:
+    status, location = redirect
     to = location.format(other=f"127.0.0.1:{other.port}")
     headers = (f"Location: {to}", f"Refresh: 0; url={to}", "Set-Cookie: a=b")
     with answering(place, http_answer(status, b"moved", *headers)) as server:
