@@ -74,10 +74,10 @@ def start(path: Path, host: str | None, port: int | None, log_format: LogFormat)
     _refuse_open_door(config, token)
     try:
         listener = server.listen(config.server)
-        log.configure(log_format)
-        for warning in _warnings(config):
-            log.event("warning", message=warning)
-        server.serve(config, listener, token)
+        with log.to_stderr(log_format):
+            for warning in _warnings(config):
+                log.event("warning", message=warning)
+            server.serve(config, listener, token)
     except server.ServerError as error:
         raise click.ClickException(str(error)) from error
 

@@ -1,32 +1,125 @@
-"""The log of the local runner on stderr: one line an event, for people or for machines."""
+"""The log of the local runner on stderr: one line an event, for people or for machines.
+
+A thread writes it, so that nothing waits for whoever reads stderr, or does not.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
+import os
+import select
 import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
 from typing import Literal
 
 from local_runner.jobs.record import JobRecord
 
 LogFormat = Literal["text", "json"]
 
+MAX_WAITING_CHARACTERS = 1024 * 1024
+"""The most that waits to be written, some 6,000 lines; what comes then is dropped and counted."""
+
+END_SECONDS = 3.0
+"""How long the end of the runner waits for whoever reads stderr."""
+
 _logger = logging.getLogger("local_runner")
 
 
-def configure(log_format: LogFormat) -> None:
-    """Write events, and the warnings of the libraries, to stderr.
+class _Stderr(logging.Handler):
+    """Hands lines to a thread that writes them to stderr."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: deque[str] = deque()
+        self._waiting = 0
+        self._dropped = 0
+        self._ended = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Have a line written, or dropped where too many wait."""
+        line = self.format(record)
+        with self._changed:
+            if self._waiting + len(line) > MAX_WAITING_CHARACTERS:
+                self._dropped += 1
+                return
+            self._tell_of_dropped_lines()
+            self._add(line)
+
+    def end(self) -> None:
+        """Write what waits, unless nobody reads it."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._thread.join(END_SECONDS)
+
+    def _add(self, line: str) -> None:
+        self._lines.append(f"{line}\n")
+        self._waiting += len(line) + 1
+        self._changed.notify()
+
+    def _tell_of_dropped_lines(self) -> None:
+        if self._dropped:
+            said = f"{self._dropped} lines of the log were dropped: nobody read stderr in time"
+            self._dropped = 0
+            record = _logger.makeRecord(_logger.name, logging.WARNING, "", 0, said, (), None)
+            self._add(self.format(record))
+
+    def _write_lines(self) -> None:
+        written = 0
+        while True:
+            with self._changed:
+                self._waiting -= written
+                while not self._lines and not self._ended:
+                    self._changed.wait()
+                self._tell_of_dropped_lines()
+                if not self._lines:
+                    return
+                text = "".join(self._lines)
+                self._lines.clear()
+            _write(text.encode("utf-8", "backslashreplace"))
+            written = len(text)
+
+
+def _write(data: bytes) -> None:
+    """Write all to stderr; what cannot be written is lost."""
+    # There is none where the runner was started with it closed.
+    while data and sys.stderr is not None:
+        try:
+            data = data[os.write(sys.stderr.fileno(), data) :]
+        except BlockingIOError:
+            # Whoever shares it has made it so.
+            select.select([], [sys.stderr], [])
+        except OSError:
+            return
+
+
+@contextlib.contextmanager
+def to_stderr(log_format: LogFormat) -> Iterator[None]:
+    """Write events, and the warnings of the libraries, to stderr until the block is left.
+
+    What waits then is written, for at most `END_SECONDS`.
 
     Args:
         log_format: `text` for lines to read, `json` for one JSON object a line.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     _logger.setLevel(logging.INFO)
     # No line shows where it was logged; to find that out takes a third of the time of a line.
     logging._srcfile = None
+    try:
+        yield
+    finally:
+        handler.end()
 
 
 def event(name: str, **fields: object) -> None:
