@@ -32,6 +32,10 @@ class Rules:
             script.id: regress.Regex(script.args.item_pattern) for script in self._scripts.values()
         }
 
+    def script(self, script_id: str) -> ScriptConfig | None:
+        """A script that may be run, or None."""
+        return self._scripts.get(script_id)
+
     def check(self, script_id: object, args: object) -> tuple[ScriptConfig, list[str]]:
         """Find the script of a request and check its arguments.
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
 from local_runner import log
 from local_runner.config import RunnerConfig, ScriptConfig
 from local_runner.jobs.record import STREAMS, JobRecord, Status
-from local_runner.processes.launcher import CannotStart, Launch, Launcher, Process
+from local_runner.processes.launcher import (
+    CannotStart,
+    Detached,
+    Exit,
+    Launch,
+    Launcher,
+    Process,
+    Workers,
+)
 from local_runner.processes.shortage import OutOfResources, is_shortage
 from local_runner.storage.history import StoreError
 from local_runner.storage.job_logs import LogWriter, read_tail
@@ -27,7 +35,10 @@ class LiveJob:
 
     Attributes:
         record: The job as it is, or will be, in the history.
-        settled: Set when the job has ended, or when the runner stops before it was started.
+        script: The script, as the configuration was when the job was accepted.
+        settled: Set when the job has ended, or when the runner stops before it was started or
+            while it goes on elsewhere.
+        recorded: Set when its end is in the history.
         accepted_as: The status at the time it was accepted; it may have ended before anybody is
             told.
     """
@@ -36,8 +47,9 @@ class LiveJob:
         """Begin with a job that is queued."""
         self.record = record
         self.settled = asyncio.Event()
+        self.recorded = asyncio.Event()
         self.accepted_as = record.status
-        self._script = script
+        self.script = script
         self._begun = time.monotonic()
         self._process: Process | None = None
         self._logs: tuple[LogWriter, ...] = ()
@@ -45,6 +57,11 @@ class LiveJob:
         self._start_error: Exception | None = None
         self._failure: str | None = None
         """Why the job failed through no fault of its script; becomes the end of its preview."""
+
+    @property
+    def has_process(self) -> bool:
+        """Whether its script was started, here or elsewhere."""
+        return self._process is not None
 
     def snapshot(self) -> JobRecord:
         """The job as it is now, with the previews as far as the output has come."""
@@ -65,8 +82,8 @@ class LiveJob:
             return
         record, grace = self.record, limits.kill_grace_seconds
         try:
-            self._logs = logs = _open_logs(record, limits)
-            launch = Launch(record.job_id, self._script, record.args, logs, grace)
+            self._logs = logs = _open_logs(record, limits, LogWriter)
+            launch = Launch(record.job_id, self.script, record.args, logs, grace)
             self._process = launcher.start(launch)
         except OutOfResources:
             _discard(self._logs)
@@ -76,15 +93,39 @@ class LiveJob:
             # Whatever it is, the job must end.
             self._start_error = error
 
+    def resume(self, limits: RunnerConfig, workers: Workers) -> None:
+        """Go on with a script that another machine has been running meanwhile.
+
+        Why that cannot be done is kept until `run`, which ends the job for it.
+        """
+        record = self.record
+        begun_ms = record.started_ms or record.created_ms
+        self._begun = time.monotonic() - max(0, now_ms() - begun_ms) / 1000
+        try:
+            self._logs = logs = _open_logs(record, limits, LogWriter.reopen)
+            grace = limits.kill_grace_seconds
+            launch = Launch(record.job_id, self.script, record.args, logs, grace)
+            self._process = workers.resume(launch, record.worker or "")
+        except Exception as error:
+            self._start_error = error
+
     def fail_to_start(self, error: StoreError) -> None:
         """Have the job end without a start."""
         self._begun = time.monotonic()
         self._start_error = error
 
     async def run(self) -> None:
-        """See the script, or what is kept of its failed start, to the end of the job."""
+        """See the script, or what is kept of its failed start, to the end of the job.
+
+        Raises:
+            Detached: If it goes on elsewhere; the job has not ended then.
+        """
         try:
             status, code = await self._outcome()
+        except Detached:
+            for writer in self._logs:
+                writer.close()
+            raise
         except Exception as error:
             status, code = Status.FAILED, NO_EXIT_CODE
             self._note_failure(error)
@@ -123,23 +164,26 @@ class LiveJob:
                 raise self._start_error
             if self._process is None:
                 return Status.CANCELED, NO_EXIT_CODE
-            code = await self._in_time(self._process)
+            ended = await self._in_time(self._process)
         except CannotStart as error:
             self._logs[1].write(f"{error}\n".encode("utf-8", "replace"))
             return Status.FAILED, NO_EXIT_CODE if error.code is None else error.code
         if self._process.output_failure is not None:
             self._failure = f"the log could not be written: {self._process.output_failure.strerror}"
             return Status.FAILED, NO_EXIT_CODE
+        if ended.status is not None:
+            self._failure = ended.failure
+            return ended.status, ended.code
         if self._ended_by is not None:
             return self._ended_by, NO_EXIT_CODE
-        return (Status.FAILED if code else Status.SUCCEEDED), code
+        return (Status.FAILED if ended.code else Status.SUCCEEDED), ended.code
 
-    async def _in_time(self, process: Process) -> int:
+    async def _in_time(self, process: Process) -> Exit:
         """Wait for the end of a process, and end it when its time is over."""
-        if not self._script.timeout_sec:
+        if process.keeps_time or not self.script.timeout_sec:
             return await process.wait()
         timeout = asyncio.get_running_loop().call_later(
-            self._script.timeout_sec, self.end_process, Status.TIMED_OUT
+            self.script.timeout_sec, self.end_process, Status.TIMED_OUT
         )
         try:
             return await process.wait()
@@ -166,13 +210,15 @@ class LiveJob:
         record.stderr_preview = stderr.preview(ended=record.has_ended)
 
 
-def _open_logs(record: JobRecord, limits: RunnerConfig) -> tuple[LogWriter, LogWriter]:
+def _open_logs(
+    record: JobRecord, limits: RunnerConfig, open_log: Callable[[Path, int, int], LogWriter]
+) -> tuple[LogWriter, LogWriter]:
     folder = Path(limits.logs_dir)
     bounds = limits.max_log_bytes_per_stream, limits.preview_max_bytes
     opened: list[LogWriter] = []
     try:
         for stream in STREAMS:
-            opened.append(LogWriter(folder / record.log_name(stream), *bounds))
+            opened.append(open_log(folder / record.log_name(stream), *bounds))
     except OSError as error:
         _discard(opened)
         if is_shortage(error):

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 from local_runner import log
 from local_runner.config import Config, Mode, ScriptConfig
 from local_runner.jobs.allowlist import Refused, Rules
 from local_runner.jobs.job import NO_EXIT_CODE, LiveJob, mark_ended, mark_interrupted, now_ms
 from local_runner.jobs.listing import JobList, JobQuery, ScriptState, list_jobs
+from local_runner.jobs.queue import Queue
 from local_runner.jobs.record import JobRecord, Status, Stream
-from local_runner.processes.launcher import Launcher
+from local_runner.processes.launcher import Detached, Launcher, Workers
 from local_runner.processes.local import LocalLauncher
 from local_runner.processes.orphans import end_processes_of
 from local_runner.processes.shortage import OutOfResources
 from local_runner.storage.history import Store, StoreError
 from local_runner.storage.job_logs import Page, read_page
 from local_runner.storage.retention import Retention
+
+T = TypeVar("T")
 
 RETRY_SECONDS = 1.0
 """How long to wait before trying again what the system could not do: a full disk, no open files."""
@@ -35,29 +39,29 @@ class Scheduler:
     It belongs to one event loop; every method is called there.
     """
 
-    def __init__(self, config: Config, store: Store, launcher: Launcher | None = None) -> None:
+    def __init__(self, config: Config, store: Store, workers: Workers | None = None) -> None:
         """Prepare; `recover` must be called before the first run.
 
         Args:
             config: The scripts and how they run.
             store: The history.
-            launcher: What starts the scripts; on this machine by default.
+            workers: The machines that run the scripts; None for this one.
         """
         self._config = config
         self._store = store
-        self._launcher = launcher or LocalLauncher()
+        self._workers = workers
+        self._launcher: Launcher = workers or LocalLauncher()
         self._rules = Rules(config.scripts)
         self._retention = Retention(store, config.runner)
         self._seq = store.last_seq
         self._live: dict[str, LiveJob] = {}
-        self._queue: OrderedDict[str, LiveJob] = OrderedDict()
+        self._queue = Queue()
         self._begun: dict[str, LiveJob] = {}
         """The live jobs that are not in the queue."""
         self._busy = 0
         self._running: Counter[str] = Counter()
-        self._queued: Counter[str] = Counter()
-        """How many jobs of a script run, and how many wait."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        """How many jobs of a script run."""
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
     async def recover(self) -> None:
@@ -67,7 +71,19 @@ class Scheduler:
             StoreError: If the history cannot be read or written.
         """
         live = await self._store.live()
-        interrupted = [record for record in live if record.status == Status.RUNNING]
+        running = [record for record in live if record.status == Status.RUNNING]
+        elsewhere = [record for record in running if self._workers and record.worker]
+        await self._interrupt([record for record in running if record not in elsewhere])
+        for record in live:
+            if record.status == Status.QUEUED:
+                await self._take_up(record)
+        for record in elsewhere:
+            self._resume(record)
+        await self._retention.trim()
+        self._start_next()
+
+    async def _interrupt(self, interrupted: list[JobRecord]) -> None:
+        """End what a killed runner left behind of some jobs, and the jobs."""
         if interrupted:
             ids = [record.job_id for record in interrupted]
             grace = self._config.runner.kill_grace_seconds
@@ -77,11 +93,6 @@ class Scheduler:
             mark_interrupted(record, self._config.runner)
             log.job_end(record)
             await self._store.save(record)
-        for record in live:
-            if record.status == Status.QUEUED:
-                await self._take_up(record)
-        await self._retention.trim()
-        self._start_next()
 
     async def run(self, script_id: object, args: object, mode: object) -> LiveJob:
         """Accept a run; it is on the disk when this returns.
@@ -115,13 +126,17 @@ class Scheduler:
         """Wait until an accepted job has ended.
 
         Raises:
-            Unavailable: If the runner stops first and the job stays queued.
+            Unavailable: If the runner stops first, and the job stays queued or goes on elsewhere.
         """
         await job.settled.wait()
         if not job.record.has_ended:
+            if job.record.status == Status.RUNNING:
+                goes_on = f"goes on on {job.record.worker}"
+            else:
+                goes_on = "stays queued and runs when the runner is back"
             raise Unavailable(
-                f"the runner is stopping, job {job.record.job_id} stays queued and runs when the "
-                "runner is back: look at it then, do not run it again"
+                f"the runner is stopping, job {job.record.job_id} {goes_on}: look at it then, do "
+                "not run it again"
             )
         return job.record
 
@@ -159,7 +174,7 @@ class Scheduler:
                 script,
                 script.mode or self._config.runner.default_mode,
                 running=self._running[script.id],
-                queued=self._queued[script.id],
+                queued=self._queue.count(script.id),
             )
             for script in self._config.scripts
         ]
@@ -168,8 +183,7 @@ class Scheduler:
         """Cancel a job that has not ended; see `job` for what is returned."""
         live = self._live.get(job_id)
         if live is not None and not live.record.has_ended:
-            if self._queue.pop(job_id, None):
-                self._queued[live.record.script_id] -= 1
+            if self._queue.pop(job_id):
                 self._begun[job_id] = live
                 live.finish(Status.CANCELED, NO_EXIT_CODE)
                 self._spawn(self._record_end(live))
@@ -183,15 +197,22 @@ class Scheduler:
         path = Path(self._config.runner.logs_dir, record.log_name(stream))
         return read_page(path, offset, limit, ended=record.has_ended)
 
-    async def stop(self) -> None:
-        """End the running scripts as a cancel would; queued jobs stay queued for the next start."""
+    async def stop(self, *, end_scripts: bool = True) -> None:
+        """Stop; queued jobs stay queued for the next start.
+
+        Args:
+            end_scripts: End the running scripts as a cancel would; else those on other machines
+                are left alone, and the next start takes them up.
+        """
         self._stopping = True
-        for job in self._queue.values():
+        for job in self._queue:
             job.settled.set()
         self._queue.clear()
-        self._queued.clear()
-        for job in self._live.values():
-            job.end_process(Status.CANCELED)
+        if self._workers is not None and not end_scripts:
+            self._workers.detach()
+        else:
+            for job in self._begun.values():
+                job.end_process(Status.CANCELED)
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -199,6 +220,56 @@ class Scheduler:
         """End the running scripts at once."""
         for job in self._live.values():
             job.kill()
+
+    # -- other machines
+
+    def startable(self) -> Iterator[LiveJob]:
+        """The queued jobs that may start, the oldest first; see `Queue.startable`."""
+        return self._queue.startable(self._has_room)
+
+    def live(self, job_id: str) -> LiveJob | None:
+        """A job that has begun and not ended, or None."""
+        return self._begun.get(job_id)
+
+    def begun(self) -> Iterable[LiveJob]:
+        """The jobs that have begun and not ended."""
+        return self._begun.values()
+
+    async def start_on(self, job_id: str, worker: str) -> bool:
+        """Start a queued job on another machine.
+
+        Returns:
+            Whether that machine is on record as the one that runs it; nobody else ever is.
+        """
+        job = None if self._stopping else self._queue.pop(job_id)
+        if job is None:
+            return False
+        self._begun[job_id] = job
+        self._mark_running(job)
+        job.record.worker = worker
+        # A task of its own: whoever asked may go away, and `stop` waits for it.
+        return await asyncio.shield(self._spawn(self._start_elsewhere(job)))
+
+    async def _start_elsewhere(self, job: LiveJob) -> bool:
+        try:
+            # On the disk: after a power cut no other machine may get it.
+            await self._store.save(job.record, durable=True)
+        except StoreError as error:
+            job.fail_to_start(error)
+        else:
+            await self._start_when_possible(job)
+        self._spawn(self._run(job))
+        return job.has_process
+
+    def _resume(self, record: JobRecord) -> None:
+        script = self._rules.script(record.script_id)
+        job = LiveJob(record, script or ScriptConfig.model_construct(id=record.script_id, path=""))
+        self._live[record.job_id] = self._begun[record.job_id] = job
+        self._busy += 1
+        self._running[record.script_id] += 1
+        assert self._workers is not None
+        job.resume(self._config.runner, self._workers)
+        self._spawn(self._run(job))
 
     # -- accepting
 
@@ -238,7 +309,7 @@ class Scheduler:
         elif self._stopping:
             job.settled.set()
         else:
-            self._enqueue(job)
+            self._queue.add(job)
             self._start_next()
 
     def _start(self, job: LiveJob) -> None:
@@ -257,7 +328,7 @@ class Scheduler:
 
     def _take_slot(self, job: LiveJob) -> bool:
         """Make a job `running` when nothing is before it in the queue and a slot is free."""
-        if self._queue or self._stopping or self._busy >= self._config.runner.max_concurrent:
+        if self._queue or not self._has_slot or not self._has_room(job):
             return False
         self._mark_running(job)
         return True
@@ -268,21 +339,27 @@ class Scheduler:
         job.record.status = Status.RUNNING
         job.record.started_ms = now_ms()
 
-    def _enqueue(self, job: LiveJob) -> None:
-        self._queue[job.record.job_id] = job
-        self._queued[job.record.script_id] += 1
+    @property
+    def _has_slot(self) -> bool:
+        """Whether a job may start on this machine now."""
+        free = self._busy < self._config.runner.max_concurrent
+        return free and self._workers is None and not self._stopping
+
+    def _has_room(self, job: LiveJob) -> bool:
+        """Whether a job may start as far as others of its script are concerned."""
+        limit: int | None = getattr(job.script, "max_concurrent", None)
+        return limit is None or self._running[job.script.id] < limit
 
     def _start_next(self) -> None:
-        while (
-            self._queue and not self._stopping and self._busy < self._config.runner.max_concurrent
-        ):
-            job_id, job = self._queue.popitem(last=False)
-            self._queued[job.record.script_id] -= 1
-            self._begun[job_id] = job
+        if self._workers is not None:
+            self._workers.look()
+        while self._has_slot and (job := next(self.startable(), None)):
+            self._queue.pop(job.record.job_id)
+            self._begun[job.record.job_id] = job
             self._mark_running(job)
             self._spawn(self._run_from_queue(job))
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -318,6 +395,8 @@ class Scheduler:
         try:
             await job.run()
             await self._record_end(job)
+        except Detached:
+            job.settled.set()
         finally:
             self._free_slot(job)
 
@@ -346,6 +425,7 @@ class Scheduler:
             return False
         finally:
             job.settled.set()
+        job.recorded.set()
         return True
 
     # -- taking up the history
@@ -365,4 +445,4 @@ class Scheduler:
             return
         job = LiveJob(record, script)
         self._live[record.job_id] = job
-        self._enqueue(job)
+        self._queue.add(job)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from local_runner.config import ScriptConfig
+from local_runner.jobs.record import Status
 from local_runner.storage.job_logs import LogWriter
 
 
@@ -41,23 +42,42 @@ class Launch:
     kill_grace_seconds: float
 
 
+@dataclass(frozen=True)
+class Exit:
+    """How a script ended.
+
+    Attributes:
+        code: The exit code; 128 + N when signal N ended the script.
+        status: What another machine that ran it has made of that; None on this one, where it is
+            for the job to say.
+        failure: Why it failed through no fault of its own, as that machine says.
+    """
+
+    code: int
+    status: Status | None = None
+    failure: str | None = None
+
+
+class Detached(Exception):
+    """A script on another machine is left alone and goes on; the next start takes it up again."""
+
+
 class Process(Protocol):
     """A script that was started, and all that it starts itself. It belongs to one event loop.
 
     Attributes:
         output_failure: Why output could not be written to the log, or None.
+        keeps_time: Whether it ends itself when its time limit is over.
     """
 
     output_failure: OSError | None
+    keeps_time: bool
 
-    async def wait(self) -> int:
+    async def wait(self) -> Exit:
         """Wait until the script has ended and its output is in the logs.
 
-        Returns:
-            The exit code; 128 + N when signal N ended the script.
-
         Raises:
-            CannotStart: If the machine that it was given to could not start it.
+            Detached: If it is left alone.
         """
 
     def terminate(self) -> bool:
@@ -84,3 +104,16 @@ class Launcher(Protocol):
             CannotStart: If it cannot be started: file missing, not executable.
             OutOfResources: If the system can give no more just now; nothing is left of the attempt.
         """
+
+
+class Workers(Launcher, Protocol):
+    """Other machines that run the scripts: a job starts when one of them asks for it."""
+
+    def look(self) -> None:
+        """Note that what waits, or what may start, has changed."""
+
+    def resume(self, launch: Launch, worker: str) -> Process:
+        """Take up a script that was started before the runner was."""
+
+    def detach(self) -> None:
+        """Leave all scripts alone."""

@@ -18,7 +18,7 @@ import psutil
 
 from local_runner import log
 from local_runner.config import TOKEN_VARIABLE
-from local_runner.processes.launcher import CannotStart, Launch
+from local_runner.processes.launcher import CannotStart, Exit, Launch
 from local_runner.processes.shortage import OutOfResources, is_shortage
 
 JOB_VARIABLE = "SCRIPT_RUNNER_JOB_ID"
@@ -52,7 +52,10 @@ class ScriptProcess:
 
     Attributes:
         output_failure: Why output could not be written to the log, or None.
+        keeps_time: False; it is ended from outside.
     """
+
+    keeps_time = False
 
     def __init__(self, launch: Launch) -> None:
         """Start a script in a session and process group of its own, its stdin closed.
@@ -149,14 +152,11 @@ class ScriptProcess:
         for pipe in list(self._open_pipes):
             self._close(pipe)
 
-    async def wait(self) -> int:
+    async def wait(self) -> Exit:
         """Wait until the script has ended and its output is collected.
 
         A process that the script left behind holds the end up by `OPEN_PIPE_SECONDS` when it keeps
         the output open, or by the kill grace when the script was told to end.
-
-        Returns:
-            The exit code; 128 + N when signal N ended the script.
         """
         await self._exited.wait()
         if self._kill_timer is not None:
@@ -168,7 +168,12 @@ class ScriptProcess:
         except TimeoutError:
             self._close_pipes()
         returncode = self._process.returncode
-        return returncode if returncode >= 0 else SIGNAL_EXIT_CODE_BASE - returncode
+        return Exit(returncode if returncode >= 0 else SIGNAL_EXIT_CODE_BASE - returncode)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the script, which is that of its session and its group as well."""
+        return self._process.pid
 
     def terminate(self) -> bool:
         """Send SIGTERM to the process group, and SIGKILL when the grace is over.

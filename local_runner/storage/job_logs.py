@@ -13,6 +13,7 @@ FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_OLD_FILE = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _UTF8_CONTINUATION = range(0x80, 0xC0)
 _MOST_CONTINUATION_BYTES = 3
 
@@ -25,22 +26,23 @@ class LogWriter:
         truncated: Whether bytes were thrown away because the file had reached its limit.
     """
 
-    def __init__(self, path: Path, limit: int, preview_limit: int) -> None:
+    def __init__(self, path: Path, limit: int, preview_limit: int, flags: int = _NEW_FILE) -> None:
         """Create the file.
 
         Args:
             path: The file, which must not be there yet; its folder is made when it is missing.
             limit: The most bytes written to the file.
             preview_limit: The most bytes kept of the tail.
+            flags: How to open it; see `reopen`.
 
         Raises:
             OSError: If the file cannot be opened.
         """
         try:
-            self._file = os.open(path, _NEW_FILE, FILE_MODE)
+            self._file = os.open(path, flags, FILE_MODE)
         except FileNotFoundError:
             path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            self._file = os.open(path, _NEW_FILE, FILE_MODE)
+            self._file = os.open(path, flags, FILE_MODE)
         self._path = path
         self._limit = limit
         self._preview_limit = preview_limit
@@ -48,6 +50,19 @@ class LogWriter:
         self._written = 0
         self.size = 0
         self.truncated = False
+
+    @classmethod
+    def reopen(cls, path: Path, limit: int, preview_limit: int) -> LogWriter:
+        """Go on with the log of a job that has not ended; see `LogWriter` for the arguments.
+
+        Raises:
+            OSError: If the file cannot be opened or read.
+        """
+        _, size = _read(path, 0, 0)
+        tail, _ = _read(path, max(0, size - preview_limit), preview_limit)
+        writer = cls(path, limit, preview_limit, _OLD_FILE)
+        writer._tail, writer._written, writer.size = tail, size, size
+        return writer
 
     def write(self, data: bytes) -> None:
         """Add what the script wrote.
@@ -68,6 +83,11 @@ class LogWriter:
         self._written += len(data)
         kept = data if len(data) >= self._preview_limit else self._tail + data
         self._tail = kept[-self._preview_limit :] if self._preview_limit else b""
+
+    def drop(self, data: bytes) -> None:
+        """Add to the tail what the script wrote beyond the limit, which is thrown away."""
+        self.add_to_preview(data)
+        self.truncated = True
 
     def preview(self, *, ended: bool) -> str:
         """The tail as text, beginning at the beginning of a character.
