@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import signal
 import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.flows.package import RUN_SECONDS, Package, node
-
-CLEAN_UP_SECONDS = 5.0
-"""How long killed processes may take to be gone."""
+from tests.support.runner_process import RunnerProcess
+from tests.support.waiting import wait_until
 
 HOLD = """
 import fcntl, pathlib, subprocess, threading
@@ -44,8 +45,94 @@ def test_a_signal_leaves_neither_a_process_nor_a_file_behind(
     assert f"error | still running: {number.name} ended the run." in printed
     # The lock is held until both the executor and the process its block started are gone.
     with (package.root / "blocks/hold/held").open() as held:
-        _wait_until(lambda: _can_lock(held.fileno()))
+        wait_until(lambda: _can_lock(held.fileno()))
     assert package.leftovers() == []
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[RunnerProcess]:
+    """A local runner that wants a token, and whose URL is a secret of the package."""
+    folder = tmp_path / "runner"
+    folder.mkdir()
+    scripts = {"long": "#!/bin/sh\necho begun\nsleep 600\n", "quick": "#!/bin/sh\n"}
+    with RunnerProcess(folder, scripts, environment={"SCRIPT_RUNNER_TOKEN": "t0ken"}) as started:
+        started.http.auth = ("any", "t0ken")
+        yield started
+
+
+def waiting_flow(package: Package, runner: RunnerProcess) -> None:
+    """Two jobs that somebody waits for, one that had ended, and a script that is run sync."""
+    package.write_secret("Custom", "runner", "URL", runner.url.replace("//", "//any:t0ken@"))
+    nodes = [
+        node("quick", "run-script-async", script_id="quick", args=[]),
+        node("ended", "wait-for-job", job_id=("quick", "job_id"), timeout_seconds=60),
+        node("one", "run-script-async", script_id="long", args=[]),
+        node("wait", "wait-for-job", job_id=("one", "job_id"), timeout_seconds=600),
+        node("two", "run-script-async", script_id="long", args=[]),
+        node("sync", "run-script-sync", script_id="long", args=[]),
+    ]
+    for one in nodes:
+        one["task"] = one["task"].replace("self::", "script-runner-proxy::")
+        url = {"handle": "script_runner_url", "value": "${{OO_SECRET:Custom,runner,URL}}"}
+        one["inputs_from"].append(url)
+    package.flow(*nodes)
+
+
+def listed_jobs(runner: RunnerProcess) -> list[dict[str, Any]]:
+    jobs: list[dict[str, Any]] = runner.http.get("/jobs").json()["jobs"]
+    return jobs
+
+
+def assert_jobs_are_cancelled(runner: RunnerProcess, told: list[str]) -> None:
+    jobs = listed_jobs(runner)
+    by_script = {job["jobId"]: job["scriptId"] for job in jobs if job["mode"] == "async"}
+    assert sorted(by_script.values()) == ["long", "long", "quick"]
+    for job_id, script in by_script.items():
+        (said,) = [line for line in told if line.startswith(f"{job_id} of ")]
+        assert said.endswith("had ended: completed" if script == "quick" else "was told to end")
+        assert runner.ended(job_id)["status"] == ("succeeded" if script == "quick" else "canceled")
+    assert "sync had not put out a job id: its script may go on, cancel it on the runner" in told
+
+
+def test_ctrl_c_cancels_the_jobs_that_nodes_started_and_says_which(
+    package: Package, runner: RunnerProcess
+) -> None:
+    waiting_flow(package, runner)
+
+    with subprocess.Popen(**package.command()) as process:
+        assert process.stdout is not None
+        while "begun" not in process.stdout.readline():
+            assert process.poll() is None
+        wait_until(lambda: len(listed_jobs(runner)) == 4)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=RUN_SECONDS)
+
+    assert process.returncode == 130
+    assert_jobs_are_cancelled(runner, printed.splitlines())
+
+
+def test_the_timeout_cancels_them_too(package: Package, runner: RunnerProcess) -> None:
+    waiting_flow(package, runner)
+
+    done = package.run_leaving("--json", "--timeout", "6")
+
+    assert done.returncode == 1
+    assert_jobs_are_cancelled(runner, json.loads(done.stdout)["cancelled"])
+
+
+def test_a_job_that_cannot_be_cancelled_is_named(package: Package) -> None:
+    package.block(
+        "start",
+        "def main(params, context):\n    context.output('job_id', 'job_1_1')\n"
+        "    import time\n    time.sleep(600)\n",
+        inputs=("script_id", "script_runner_url"),
+        outputs=("job_id",),
+    )
+    package.flow(node("s", "start", script_id="a", script_runner_url="http://127.0.0.1:1"))
+
+    (told,) = package.run_json("--timeout", "3")["cancelled"]
+
+    assert told.startswith("job_1_1 of s may go on: POST /jobs/job_1_1/cancel at http:")
 
 
 def _can_lock(file: int) -> bool:
@@ -54,10 +141,3 @@ def _can_lock(file: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + CLEAN_UP_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
