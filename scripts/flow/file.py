@@ -228,14 +228,12 @@ class _Reader:
                 "here it runs once, leave one"
             )
         if connections:
-            if own or constants:
-                self._warn(f"{where} has a value beside its connection: the connection counts")
+            if constants:
+                self._warn(f"{where} takes a value node, too, in whose place the connection counts")
             return connections[0]
         if len(constants) > 1:
             self._warn(f"{where} comes from several value nodes, of which OOMOL takes none")
             return own
-        if constants and own:
-            self._warn(f"{where} has a value beside that of a value node: the value node's counts")
         return constants[0] if constants else own
 
     def _sort(

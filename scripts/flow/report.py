@@ -112,7 +112,7 @@ def _node_lines(run: NodeRun) -> Iterable[str]:
 def _shown(value: Any) -> list[str]:
     if isinstance(value, str) and "\n" in value.rstrip("\n"):
         return _first([_shorten(line) for line in value.rstrip("\n").split("\n")], "lines")
-    if isinstance(value, list) and value:
+    if isinstance(value, list) and len(value) > 1:
         return _first([_shorten(_json(one)) for one in value], "items")
     return [_shorten(_json(value))]
 

@@ -244,7 +244,7 @@ class FlowRun:
                 sender = self.nodes[source.node_id]
                 self._give_up(sender)
                 state, what = self._fate(sender)
-                run.error = f"waits for {source.handle!r} of {source.node_id}, which {what}"
+                run.error = f"waits for {source.handle!r}, but {source.node_id} {what}"
                 if state is State.NOT_RUN:
                     break
         self._change(run, state)
@@ -257,7 +257,7 @@ class FlowRun:
             case State.SKIPPED:
                 return State.SKIPPED, "was skipped"
             case State.FINISHED if isinstance(sender.node.block, Condition):
-                return State.SKIPPED, "took another branch"
+                return State.SKIPPED, "did not take that branch"
             case State.FINISHED:
                 return State.NOT_RUN, "sent none"
         return State.NOT_RUN, "did not run"

@@ -94,7 +94,8 @@ def test_the_code_of_a_block_is_short(name: str) -> None:
 def test_every_text_is_in_every_language_and_none_is_left_over(language: str) -> None:
     texts = locale(language)
     package = yaml.safe_load((ROOT / "package.oo.yaml").read_text(encoding="utf-8"))
-    used = keys_used(package).union(*(keys_used(manifest(name)) for name in BLOCKS))
+    flows = [yaml.safe_load(path.read_text("utf-8")) for path in ROOT.glob("flows/*/flow.oo.yaml")]
+    used = set().union(*map(keys_used, [package, *map(manifest, BLOCKS), *flows]))
     assert set(texts) == used
     assert all(text.strip() == text and text for text in texts.values())
 

@@ -133,7 +133,7 @@ def test_the_branch_that_is_not_taken_is_skipped_and_no_failure(package: Package
         "on": "skipped",
     }
     assert document["nodes"]["mend"]["outputs"] == {"x": 3}
-    assert document["nodes"]["go"]["error"] == "waits for 'good' of c, which took another branch"
+    assert document["nodes"]["go"]["error"] == "waits for 'good', but c did not take that branch"
     assert document["ok"]
 
 

@@ -193,10 +193,15 @@ LEFT_OUT = "OOMOL leaves it out"
     ("inputs_from", "inputs", "warning"),
     [
         ([entry("x", ("v", "x"))], {"x": Constant("first")}, None),
-        ([entry("x", ("v", "x"), value=2)], {"x": Constant("first")}, "the value node's counts"),
+        ([entry("x", ("v", "x"), value=2)], {"x": Constant("first")}, None),
         ([entry("x", ("v", "x"), ("v", "x"))], {}, "several value nodes, of which OOMOL takes"),
         ([entry("x", ("v", "y"), value=2)], {"x": Constant(2)}, f"'v', without 'y': {LEFT_OUT}"),
-        ([entry("x", ("a", "x"), value=2)], {"x": Connection("a", "x")}, "the connection counts"),
+        ([entry("x", ("a", "x"), value=2)], {"x": Connection("a", "x")}, None),
+        (
+            [entry("x", ("a", "x"), ("v", "x"))],
+            {"x": Connection("a", "x")},
+            "takes a value node, too, in whose place the connection counts",
+        ),
         (
             [entry("x", ("off", "x"), value=2)],
             {"x": Constant(2)},

@@ -81,7 +81,7 @@ def test_a_missing_input_is_named_and_fails_the_run(package: Package) -> None:
         "lacks#1  two   not run: no value and no connection for 'y': OOMOL never runs a node "
         "unless every input its block declares has one, whatever its default" in done.stdout
     )
-    assert "after    echo  not run: waits for 'x' of lacks#1, which did not run" in done.stdout
+    assert "after    echo  not run: waits for 'x', but lacks#1 did not run" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("FAILED: 1 finished, 2 not run in ")
 
 
@@ -100,8 +100,8 @@ def test_a_failed_node_stops_only_the_nodes_after_it(package: Package) -> None:
     assert "Traceback" not in done.stdout
     summary = done.stdout[done.stdout.index("\n\n") :]
     assert "\n  failed: ValueError: no good: seven\n" in summary
-    assert "not run: waits for 'x' of bad, which failed" in summary
-    assert "not run: waits for 'x' of after, which did not run" in summary
+    assert "not run: waits for 'x', but bad failed" in summary
+    assert "not run: waits for 'x', but after did not run" in summary
     assert summary.splitlines()[-1].startswith("FAILED: 1 finished, 1 failed, 2 not run in ")
 
 
@@ -205,7 +205,7 @@ def test_a_node_that_never_sends_what_another_waits_for_is_named(package: Packag
     document = package.run_json()
 
     assert states(document) == {"silent": "finished", "after": "not run"}
-    assert document["nodes"]["after"]["error"] == "waits for 'x' of silent, which sent none"
+    assert document["nodes"]["after"]["error"] == "waits for 'x', but silent sent none"
 
 
 TALK = """

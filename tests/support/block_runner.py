@@ -41,10 +41,11 @@ class RecordingContext:
 
 
 def manifest(name: str) -> dict[str, Any]:
-    """The manifest of a block, parsed."""
+    """The manifest of a block, parsed, without the groups of inputs, which are for the eye."""
     loaded: dict[str, Any] = yaml.safe_load(
         (ROOT / "blocks" / name / "block.oo.yaml").read_text(encoding="utf-8")
     )
+    loaded["inputs_def"] = [one for one in loaded["inputs_def"] if "handle" in one]
     return loaded
 
 
