@@ -94,14 +94,14 @@ bench: $(BENCH_READY) ## measure, and write docs/benchmarks.md (FULL=1 for all s
 	@.venv-bench/bin/python -m benchmarks $(if $(FULL),--full)
 
 fuzz: setup ## fuzz the blocks and the local runner (SECONDS=600 each)
-	@$(PY) -m scripts.fuzz --seconds $(or $(SECONDS),600)
+	@FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest tests/slow/fuzz -vs -p no:logging
 
 audit: setup ## check what is installed and pinned: does it fit together, has it known vulnerabilities
 	@$(BIN)/pip check
 	@$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
 
 torture: setup ## kill the local runner under load, again and again (KILLS=50)
-	@$(PY) -m scripts.torture --kills $(or $(KILLS),50)
+	@TORTURE_KILLS=$(or $(KILLS),50) $(BIN)/pytest tests/slow/test_kill.py -k whatever_the_moment -s
 
 constraints: ## write constraints.txt anew from what is newest today
 	@rm -rf .constraints-venv && $(PYTHON) -m venv .constraints-venv
