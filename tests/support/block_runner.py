@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,9 +40,8 @@ class RecordingContext:
         self.warnings.append(warning)
 
 
-@functools.cache
 def manifest(name: str) -> dict[str, Any]:
-    """The manifest of a block without the groups of inputs, which are for the eye; read once."""
+    """The manifest of a block, parsed, without the groups of inputs, which are for the eye."""
     loaded: dict[str, Any] = yaml.safe_load(
         (ROOT / "blocks" / name / "block.oo.yaml").read_text(encoding="utf-8")
     )

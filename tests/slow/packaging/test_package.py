@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,13 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scripts.demo import examples_served
-from scripts.package import PackagingFailed, make
+from scripts.package.build import make
+from scripts.package.oomol import OWN_FILES, PackagingFailed, check_lock
 from tests.support.block_runner import BLOCKS, ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -130,14 +133,15 @@ def test_the_oomol_package_has_what_oomol_needs_and_no_more(oomol_package: Path)
     tasks = {
         f"tasks/{block}/{file}" for block in BLOCKS for file in ("__init__.py", "task.oo.yaml")
     }
+    own = {"README.md", "README_zh-CN.md", "poetry.lock"}
     others = {"LICENSE", "icon.png", "oo-locales/en.json", "oo-locales/zh-CN.json"}
-    others |= {path.name for path in ROOT.glob("README*.md")}
-    others |= {"flows/flow-1/flow.oo.yaml", "package.oo.yaml"}
+    others |= {"package.oo.yaml", "skills/script-runner/SKILL.md"}
+    others |= set(run("git", "ls-files", "flows").split())
 
-    assert packaged.keys() == tasks | others | modules("generated_client", "script_runner")
+    assert packaged.keys() == tasks | own | others | modules("generated_client", "script_runner")
     for name, content in packaged.items():
         source = name.replace("tasks/", "blocks/").replace("task.oo.yaml", "block.oo.yaml")
-        assert content == (ROOT / source).read_bytes(), name
+        assert content == ((OWN_FILES if name in own else ROOT) / source).read_bytes(), name
     # No name of a file that is not here, nothing to build, nothing but what a block needs.
     assert tomllib.loads(pyproject.decode()) == {
         "project": {
@@ -148,17 +152,84 @@ def test_the_oomol_package_has_what_oomol_needs_and_no_more(oomol_package: Path)
     }
 
 
-def test_flow_1_of_the_oomol_package_runs_where_only_its_needs_are_installed(
-    oomol_package: Path, tmp_path: Path
+def test_a_flow_that_git_does_not_track_is_not_shipped(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    run("git", "clone", "--quiet", "--shared", str(ROOT), clone)
+    draft = clone / "flows" / "draft" / "flow.oo.yaml"
+    draft.parent.mkdir()
+    draft.write_text("nodes: []\n")
+
+    package = next(path for path in make(clone, tmp_path / "dist") if path.is_dir())
+
+    assert {path.name for path in (package / "flows").iterdir()} == {"deploy-report", "flow-1"}
+
+
+def test_a_document_of_the_package_leads_to_nothing_that_is_not_in_it(oomol_package: Path) -> None:
+    for document in oomol_package.rglob("*.md"):
+        for link in re.findall(r"\]\(([^)]+)\)", document.read_text("utf-8")):
+            assert link.startswith("https://") or (document.parent / link).exists(), document
+
+
+# -- poetry.lock
+
+
+def lock() -> dict[str, Any]:
+    return tomllib.loads((OWN_FILES / "poetry.lock").read_text("utf-8"))
+
+
+def test_the_lock_has_only_what_a_block_needs_in_the_versions_that_are_tested() -> None:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").replace("_", "-").splitlines()
+
+    locked = {package["name"]: package["version"] for package in lock()["package"]}
+    assert locked.keys() - {"typing-extensions"} == NEEDED_BY_A_BLOCK
+    assert {f"{name}=={version}" for name, version in locked.items()} <= set(lines)
+
+
+def test_a_lock_for_other_dependencies_or_of_a_registry_is_refused(oomol_package: Path) -> None:
+    pyproject = (oomol_package / "pyproject.toml").read_text("utf-8")
+    text = (OWN_FILES / "poetry.lock").read_text("utf-8")
+    source = '[package.source]\ntype = "legacy"\nurl = "https://mirror.example/simple"\n\n'
+
+    with pytest.raises(PackagingFailed, match="is for other dependencies: run `poetry lock`"):
+        check_lock(text, pyproject.replace("attrs>=23.2", "attrs>=24"))
+    with pytest.raises(PackagingFailed, match="names a registry: run `poetry lock`"):
+        check_lock(text.replace("[metadata]", f"{source}[metadata]"), pyproject)
+
+
+@pytest.fixture(scope="module")
+def bootstrapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment as `poetry install --no-root` makes it of the lock, and the executor."""
+    folder = tmp_path_factory.mktemp("bootstrapped")
+    requirements = folder / "requirements.txt"
+    with requirements.open("w") as file:
+        for package in lock()["package"]:
+            hashes = (f"--hash={one['hash']}" for one in package["files"])
+            print(f"{package['name']}=={package['version']}", *hashes, file=file)
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "environment")
+    python = folder / "environment" / "bin" / "python"
+    locked = ("--no-deps", "--require-hashes", f"--requirement={requirements}")
+    pip(python, "install", "--quiet", *locked)
+    pip(python, "check")
+    constraints = f"--constraint={ROOT / 'constraints.txt'}"
+    pip(python, "install", "--quiet", constraints, "oocana-python-executor")
+    return python.with_name("python-executor")
+
+
+@pytest.mark.parametrize("layout", ["blocks", "tasks"])
+def test_flow_1_runs_from_both_layouts_where_only_the_lock_is_installed(
+    oomol_package: Path, bootstrapped: Path, tmp_path: Path, layout: str
 ) -> None:
-    package = shutil.copytree(oomol_package, tmp_path / oomol_package.name)
-    needs = tomllib.loads((package / "pyproject.toml").read_text())["project"]["dependencies"]
-    programs = new_environment(tmp_path / "environment", *needs, "oocana-python-executor")
-    executor = f"--executor={programs / 'python-executor'}"
+    package = tmp_path / "package"
+    if layout == "tasks":
+        shutil.copytree(oomol_package, package)
+    else:
+        for name in ("blocks", "flows", "generated_client", "script_runner"):
+            shutil.copytree(ROOT / name, package / name)
 
     with examples_served() as url:
-        flow = (str(package / "flows" / "flow-1"), f"--url={url}", "--json", executor)
-        document = json.loads(run(sys.executable, "-m", "scripts.flow.cli", *flow))
+        options = (f"--url={url}", "--json", f"--executor={bootstrapped}")
+        flow = str(package / "flows" / "flow-1")
+        document = json.loads(run(sys.executable, "-m", "scripts.flow.cli", flow, *options))
 
     nodes = document["nodes"]
     assert {node["state"] for node in nodes.values()} == {"finished"}

@@ -1,0 +1,1 @@
+"""Makes what is published: the OOMOL package, the wheel and the sdist."""
