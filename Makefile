@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-# They are written when an installation is complete, so that `make setup` does nothing twice.
+# They are written when an installation is complete, so that nothing is installed twice. `make demo` needs the first only.
+DEMO_READY := $(VENV)/demo-ready
 PYTHON_READY := $(VENV)/ready
 BENCH_READY := .venv-bench/ready
 NODE_READY := node_modules/.package-lock.json
@@ -18,27 +19,42 @@ help: ## list the commands
 
 setup: $(PYTHON_READY) $(NODE_READY) ## build .venv and node_modules (needs Python >= 3.11, Node >= 20)
 
-$(PYTHON_READY): EXTRAS := runner,cli,cluster,flow,dev
-$(BENCH_READY): EXTRAS := runner,cli,cluster,flow,dev,bench
-$(PYTHON_READY) $(BENCH_READY): pyproject.toml constraints.txt
+# pip is heard only if it fails. What is never imported need not be compiled.
+PIP_INSTALL = @$(@D)/bin/pip install --no-compile --disable-pip-version-check --constraint constraints.txt \
+  --editable '.[$(EXTRAS)]' > $(@D)/install.log 2>&1 || { cat $(@D)/install.log >&2; exit 1; }
+
+$(DEMO_READY) $(BENCH_READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1): run 'make PYTHON=python3.12'" >&2; exit 1; }
-	@echo "Installing into $(@D) ..."
+	@echo "Installing $(WHAT) into $(@D) ..."
 	@$(PYTHON) -m venv --clear $(@D)
-	@$(@D)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(PIP_INSTALL)
 	@touch $@
+
+$(PYTHON_READY): $(DEMO_READY)
+	@echo "Installing $(WHAT) into $(@D) ..."
+	$(PIP_INSTALL)
+	@touch $@
+
+# `private`: else what one needs would have them, too.
+$(DEMO_READY): private WHAT := the local runner, scriptctl and the OOMOL executor
+$(DEMO_READY): private EXTRAS := runner,cli,flow
+$(PYTHON_READY): private WHAT := what generates, checks and tests
+$(PYTHON_READY): private EXTRAS := runner,cli,cluster,flow,dev
+$(BENCH_READY): private WHAT := what is measured and what draws the pictures
+$(BENCH_READY): private EXTRAS := runner,cli,cluster,flow,dev,bench
 
 $(NODE_READY): package.json package-lock.json
 	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || { \
 	  echo "Node 20 or newer is needed (for Prism and Spectral): https://nodejs.org" >&2; exit 1; }
-	@echo "Installing into node_modules ..."
+	@echo "Installing Prism and Spectral into $(@D) ..."
 	@npm ci --silent --no-audit --no-fund
 	@touch $@
 
-generate: setup ## generate generated_client/ from openapi/script-runner.yaml
+generate: $(PYTHON_READY) ## generate generated_client/ from openapi/script-runner.yaml
 	@$(PY) -m scripts.generate
 
-check-generated: setup ## fail if generated_client/ is not what the description generates
+check-generated: $(PYTHON_READY) ## fail if generated_client/ is not what the description generates
 	@$(PY) -m scripts.generate --check
 
 DESCRIPTIONS := $(filter-out openapi/generator.yaml,$(wildcard openapi/*.yaml))
@@ -53,11 +69,11 @@ lint: setup ## check the code, the dependencies, and the descriptions with their
 	@$(BIN)/openapi-spec-validator $(DESCRIPTIONS)
 	@node_modules/.bin/spectral lint $(DESCRIPTIONS) --ruleset openapi/.spectral.yaml --fail-severity=hint
 
-format: setup ## format the code
+format: $(PYTHON_READY) ## format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-typecheck: setup ## check the types (mypy --strict)
+typecheck: $(PYTHON_READY) ## check the types (mypy --strict)
 	@$(BIN)/mypy generated_client local_runner script_runner scripts benchmarks tests
 # A block's folder is not named as a package must be, so mypy is handed its text.
 	@for block in blocks/*/__init__.py; do \
@@ -66,15 +82,15 @@ typecheck: setup ## check the types (mypy --strict)
 mock: setup ## serve a Prism mock of the API (PORT=4010)
 	@$(PY) -m scripts.mock $(if $(PORT),--port $(PORT))
 
-serve: setup ## serve examples/ with the local runner (PORT=3000)
+serve: $(DEMO_READY) ## serve examples/ with the local runner (PORT=3000)
 	@$(BIN)/local-runner start --config examples/config.json $(if $(PORT),--port $(PORT))
 
-demo: setup ## run flow-1 on the OOMOL executor against the local runner
+demo: $(DEMO_READY) ## run flow-1 on the OOMOL executor against the local runner
 	@$(PY) -m scripts.demo
 
 FLOW ?= flows/flow-1
 URL ?= http://localhost:3000
-flow: setup ## run any flow against any script-runner (FLOW=flows/flow-1 URL=http://localhost:3000)
+flow: $(DEMO_READY) ## run any flow against any script-runner (FLOW=flows/flow-1 URL=http://localhost:3000)
 	@$(PY) -m scripts.flow.cli $(FLOW) --url $(URL)
 
 # A test waits most of its time, so that more of them than there are cores do not disturb each other.
@@ -87,21 +103,22 @@ test-all: setup ## run all tests
 
 check: lint typecheck check-generated test-all ## all that CI checks
 
-package: setup ## make the OOMOL package, the wheel and the sdist in dist/
+package: $(PYTHON_READY) ## make the OOMOL package, the wheel and the sdist in dist/
 	@$(PY) -m scripts.package
 
 bench: $(BENCH_READY) ## measure, and write docs/benchmarks.md (FULL=1 for all sizes)
 	@.venv-bench/bin/python -m benchmarks $(if $(FULL),--full)
 
-fuzz: setup ## fuzz the blocks and the local runner (SECONDS=600 each)
-	@$(PY) -m scripts.fuzz --seconds $(or $(SECONDS),600)
+fuzz: $(PYTHON_READY) ## fuzz the blocks and the local runner (SECONDS=600 each)
+	@FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest tests/slow/fuzz -vs -p no:logging
 
-audit: setup ## check what is installed and pinned: does it fit together, has it known vulnerabilities
+audit: $(PYTHON_READY) ## check what is installed and pinned: does it fit together, has it known vulnerabilities
 	@$(BIN)/pip check
+	@! $(BIN)/pip freeze --exclude-editable | grep --invert-match --line-regexp --fixed-strings --file constraints.txt
 	@$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
 
-torture: setup ## kill the local runner under load, again and again (KILLS=50)
-	@$(PY) -m scripts.torture --kills $(or $(KILLS),50)
+torture: $(PYTHON_READY) ## kill the local runner under load, again and again (KILLS=50)
+	@TORTURE_KILLS=$(or $(KILLS),50) $(BIN)/pytest tests/slow/test_kill.py -k whatever_the_moment -s
 
 constraints: ## write constraints.txt anew from what is newest today
 	@rm -rf .constraints-venv && $(PYTHON) -m venv .constraints-venv

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-
 import pytest
 
 import script_runner
 from script_runner import Runner, failures, lines, pages, transport, waiting
 from tests.faults.places import PAGE_BYTES
-from tests.support import block_runner
 
 LIMIT_SECONDS = 0.1
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_manifests() -> Iterator[None]:
-    """Read each manifest once: reading it takes longer than running the block."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(block_runner, "manifest", functools.cache(block_runner.manifest))
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
+import json
 import os
 import shutil
 import signal
@@ -19,16 +21,18 @@ from local_runner.jobs.scheduler import Scheduler
 from local_runner.processes import orphans
 from local_runner.processes.local import JOB_VARIABLE
 from local_runner.storage.history import Store
-from scripts.torture import _Torture, torture
 from tests.local_runner.history import (
     MOST_BYTES_OF_A_QUEUED_JOB,
     QUEUED,
     statuses_in_history,
 )
+from tests.slow.torture import Torture, torture
 from tests.support.runner_process import RunnerProcess, processes_of
 from tests.support.waiting import wait_until
 
 KILLS = int(os.environ.get("TORTURE_KILLS", "5"))
+"""`make torture` has more."""
+
 LONG_SECONDS = 60.0
 
 SCRIPTS = {
@@ -46,6 +50,7 @@ def test_whatever_the_moment_of_kill_9_nothing_accepted_is_lost_and_nothing_runs
     tmp_path: Path,
 ) -> None:
     figures = torture(tmp_path, KILLS, seed=20261124)
+    print(json.dumps(dataclasses.asdict(figures), indent=2))
 
     assert figures.problems == []
     assert figures.kills == KILLS
@@ -61,7 +66,7 @@ def test_whatever_the_moment_of_kill_9_nothing_accepted_is_lost_and_nothing_runs
 def test_a_history_that_is_gone_does_not_pass_for_a_whole_one(
     tmp_path: Path, content: bytes | None, said: str
 ) -> None:
-    work = _Torture(tmp_path, seed=1)
+    work = Torture(tmp_path, seed=1)
     if content is not None:
         (tmp_path / "jobs.sqlite3").write_bytes(content)
 

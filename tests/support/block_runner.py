@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,8 +41,9 @@ class RecordingContext:
         self.warnings.append(warning)
 
 
+@functools.cache
 def manifest(name: str) -> dict[str, Any]:
-    """The manifest of a block, parsed, without the groups of inputs, which are for the eye."""
+    """The manifest of a block without the groups of inputs, which are for the eye; read once."""
     loaded: dict[str, Any] = yaml.safe_load(
         (ROOT / "blocks" / name / "block.oo.yaml").read_text(encoding="utf-8")
     )

@@ -1,7 +1,7 @@
 """The blocks with inputs made by chance: what is valid is sent as it was given, nothing else is.
 
 `check_inputs` takes an example and raises if something does not hold of it; the examples come from
-the strategies here. `test_fuzz` runs a few of them, `scripts/fuzz.py` as many as there is time for.
+the strategies here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from script_runner import InvalidInput
 from tests.faults.attempts import attempt_with
-from tests.faults.fuzzed_urls import Target, targets
 from tests.faults.places import JOB_ID, LOG, healthy_answer
 from tests.script_runner.page_server import lines_in
+from tests.slow.fuzz.urls import Target, targets
 from tests.support.block_runner import BLOCKS, manifest
 from tests.support.misbehaving_server import MisbehavingServer, Request, Step
 

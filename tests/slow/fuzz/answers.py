@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from script_runner import InvalidInput, RequestRejected, RequestTimedOut, ScriptRunnerError
 from script_runner.waiting import AWAY_STATUS_CODES
 from tests.faults.attempts import attempt
-from tests.faults.fuzzing import json_values
 from tests.faults.places import FIRST_PLACES, LOGS, kind_of
+from tests.slow.fuzz.inputs import json_values
 from tests.support.block_runner import BLOCKS
 from tests.support.description import Answer, answers
 from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, http_answer

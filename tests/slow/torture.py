@@ -1,24 +1,18 @@
-"""Kill the local runner again and again while callers load it, and see what it keeps.
-
-`python -m scripts.torture --kills 50` prints figures, and ends with 1 when a promise was broken.
-"""
+"""Kills the local runner again and again while callers load it, and sees what it keeps."""
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import dataclasses
-import json
 import random
 import shutil
 import signal
 import sqlite3
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -81,7 +75,7 @@ class Figures:
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
-class _Torture:
+class Torture:
     """A runner, those who call it, and what they were told."""
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -263,7 +257,7 @@ def torture(folder: Path, kills: int, seed: int) -> Figures:
         kills: How many times.
         seed: The same seed gives the same moments and loads, as far as threads allow.
     """
-    work = _Torture(folder, seed)
+    work = Torture(folder, seed)
     with work.runner:
         while work.figures.kills < kills:
             work.kill_under_load()
@@ -272,19 +266,3 @@ def torture(folder: Path, kills: int, seed: int) -> Figures:
             work.start()
         work.check_jobs()
     return work.figures
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.torture", description=__doc__)
-    parser.add_argument("--kills", type=int, default=50, help="default %(default)s")
-    parser.add_argument("--seed", type=int, default=1, help="default %(default)s")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        figures = torture(Path(folder), options.kills, options.seed)
-    print(json.dumps(dataclasses.asdict(figures), indent=2))
-    return 1 if figures.problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 from hypothesis import strategies as st
 
-from tests.faults.raw_answers import RawAnswer, answers_in, check_answer
+from tests.slow.fuzz.raw_answers import RawAnswer, answers_in, check_answer
 from tests.support.runner_process import RunnerProcess
 from tests.support.waiting import wait_until
 
