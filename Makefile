@@ -36,13 +36,12 @@ $(PYTHON_READY): $(DEMO_READY)
 	$(PIP_INSTALL)
 	@touch $@
 
-# `private`: else what one needs would have them, too.
-$(DEMO_READY): private WHAT := the local runner, scriptctl and the OOMOL executor
-$(DEMO_READY): private EXTRAS := runner,cli,flow
-$(PYTHON_READY): private WHAT := what generates, checks and tests
-$(PYTHON_READY): private EXTRAS := runner,cli,cluster,flow,dev
-$(BENCH_READY): private WHAT := what is measured and what draws the pictures
-$(BENCH_READY): private EXTRAS := runner,cli,cluster,flow,dev,bench
+$(DEMO_READY): WHAT := the local runner, scriptctl and the OOMOL executor
+$(DEMO_READY): EXTRAS := runner,cli,flow
+$(PYTHON_READY): WHAT := what generates, checks and tests
+$(PYTHON_READY): EXTRAS := runner,cli,cluster,flow,dev
+$(BENCH_READY): WHAT := what is measured and what draws the pictures
+$(BENCH_READY): EXTRAS := runner,cli,cluster,flow,dev,bench
 
 $(NODE_READY): package.json package-lock.json
 	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || { \
