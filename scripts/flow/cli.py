@@ -23,6 +23,7 @@ from scripts.flow.jobs import URL_HANDLE
 from scripts.flow.node import Listener
 from scripts.flow.report import Report, print_summary
 from scripts.flow.run import FlowRun
+from scripts.flow.secrets import missing_secrets
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
 
@@ -84,7 +85,7 @@ def _finish(run: FlowRun, timeout: float, as_json: bool) -> int:
         # A block may log what this terminal's encoding lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
     if not as_json:
-        for warning in run.flow.warnings:
+        for warning in (*run.flow.warnings, *missing_secrets(run.flow)):
             click.echo(f"Warning: {warning}", err=True)
     asyncio.run(run.run(timeout))
     if as_json:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from python_executor.secret import replace_secret
-
 from generated_client.api.jobs import cancel_job
 from generated_client.models import Job
 from script_runner import ScriptRunnerError, connect, status_of
 from scripts.flow.node import NodeRun, State
+from scripts.flow.secrets import with_secret
 
 URL_HANDLE, JOB_HANDLE, SCRIPT_HANDLE = "script_runner_url", "job_id", "script_id"
 """The handles by which a node is known to start a job, and where."""
@@ -40,7 +39,7 @@ class StartedJob:
                 "cancel it on the runner"
             )
         try:
-            job = connect(self._readable_url()).call(
+            job = connect(with_secret(self.url) or self.url).call(
                 cancel_job, self.job_id, returns=Job, time_limit_seconds=CANCEL_SECONDS
             )
         except ScriptRunnerError as error:
@@ -48,12 +47,6 @@ class StartedJob:
         status = status_of(job.status)
         what = {"cancelled": "is cancelled", "running": "was told to end"}
         return f"{self.job_id} of {self.node_id} {what.get(status, f'had ended: {status}')}"
-
-    def _readable_url(self) -> str:
-        """The URL as the executor gives it to a block: in the place of a secret what it holds."""
-        if not self.url.startswith("${{OO_SECRET:"):
-            return self.url
-        return str(replace_secret({URL_HANDLE: self.url}, {})[URL_HANDLE])
 
 
 def started_jobs(runs: Iterable[NodeRun]) -> Iterator[StartedJob]:

@@ -115,3 +115,13 @@ def test_the_token_that_a_flow_holds_is_found_by_the_same_search(
     _, files = run_observed(package, runner.url.replace("//", f"//any:{TOKEN}@"))
 
     assert with_the_token(files) == {"flow.oo.yaml", "messages"}
+
+
+def test_a_secret_that_does_not_exist_is_named_before_the_run(package: Package) -> None:
+    package.write_secret("Custom", "script-runner", "OTHER", "x")
+    package.flow(node("a", "echo", x=SECRET), node("b", "echo", x=f"{SECRET}."))
+
+    said = package.run_leaving().stderr
+
+    assert said.startswith(f"Warning: node 'a': input 'x' is {SECRET}, a secret that is not in ")
+    assert said.count("Warning: ") == 1
