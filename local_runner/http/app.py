@@ -16,6 +16,7 @@ from local_runner.http import errors
 from local_runner.http.access import BodyTooLarge, Guard, refuse_large_body
 from local_runner.http.encoding import JsonResponse, parse_body
 from local_runner.http.lists import Lists
+from local_runner.http.page import page_routes
 from local_runner.http.query import integer_of, text_of
 from local_runner.http.request_log import RequestLog
 from local_runner.http.responses import accepted_job, job_model, log_page
@@ -88,6 +89,7 @@ def application(config: Config, scheduler: Scheduler, token: str | None) -> ASGI
             route("GET", "/jobs/{job_id}/logs", api.get_job_logs),
             route("POST", "/jobs/{job_id}/cancel", api.cancel_job),
             route("GET", "/healthz", api.healthz),
+            *page_routes(),
         ],
         middleware=_cors(config.server.allowed_origins),
         exception_handlers={

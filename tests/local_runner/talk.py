@@ -51,9 +51,11 @@ class Tap:
 
     def _open(self) -> int | None:
         try:
-            return os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+            file = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
             return None
+        os.set_blocking(file, True)
+        return file
 
     def close(self) -> None:
         """Let the script end."""

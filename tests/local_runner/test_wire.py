@@ -260,7 +260,6 @@ def test_healthz_is_ok(runner: RunnerProcess, target: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/"),
         ("GET", "/run"),
         ("PUT", "/run"),
         ("POST", "/run/"),
