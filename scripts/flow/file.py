@@ -10,13 +10,20 @@ from __future__ import annotations
 import graphlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from scripts.flow.block import Block, find_block, read_block, read_inputs
 from scripts.flow.condition import Condition, read_condition
 from scripts.flow.document import FlowFileError, Table, read_document
+from scripts.flow.inputs import (
+    Connection,
+    Constant,
+    InputReader,
+    read_values,
+    undeclared,
+)
 
 _KINDS = ("task", "subflow", "slot", "service", "conditions", "values")
 _NOT_RUN_HERE = {
@@ -24,25 +31,6 @@ _NOT_RUN_HERE = {
     "slot": "a slot: it belongs to a subflow",
     "service": "a service: give the node a task",
 }
-
-
-@dataclass(frozen=True)
-class Constant:
-    """An input whose value the flow holds; null is a value."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class Connection:
-    """An input that takes the output `handle` of the node `node_id`."""
-
-    node_id: str
-    handle: str
-
-
-Values: TypeAlias = Mapping[str, Constant | None]
-"""What a value node gives, by handle; None for a handle without a value."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +94,8 @@ class Flow:
                 raise FlowFileError(f"{self.path}: there is no node {node_id!r}")
             node = nodes[node_id]
             if handle not in node.block.inputs_def:
-                raise FlowFileError(f"{self.path}: node {node_id!r}: {_undeclared(node, handle)}")
+                fault = undeclared(node.block.name, node.block.inputs_def, handle)
+                raise FlowFileError(f"{self.path}: node {node_id!r}: {fault}")
             nodes[node_id] = replace(node, inputs={**node.inputs, handle: Constant(value)})
         return replace(self, nodes=nodes)
 
@@ -154,20 +143,19 @@ def _read_entries(flow: Table) -> Iterator[tuple[str, Table]]:
             yield node_id, named
 
 
-@dataclass
 class _Reader:
     """Reads the nodes of a flow, of which `entries` are those that are not ignored."""
 
-    file: Path
-    entries: Mapping[str, Table]
-    warnings: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.value_nodes: Mapping[str, Values] = {
-            node_id: _read_values(entry)
-            for node_id, entry in self.entries.items()
+    def __init__(self, file: Path, entries: Mapping[str, Table]) -> None:
+        self.file = file
+        self.warnings: list[str] = []
+        self.value_nodes = {
+            node_id: read_values(entry)
+            for node_id, entry in entries.items()
             if _kind(entry) == "values"
         }
+        running = entries.keys() - self.value_nodes.keys()
+        self._inputs = InputReader(running, self.value_nodes, self.warnings.append)
 
     def node(self, node_id: str, entry: Table) -> Node:
         """Read a node that runs."""
@@ -179,8 +167,8 @@ class _Reader:
             block = read_condition(conditions, read_inputs(entry))
         else:
             block = self._block(entry)
-        node = Node(node_id, block, {}, entry.seconds_or_none("timeout"))
-        return replace(node, inputs=dict(self._inputs(node, entry)))
+        inputs = self._inputs.read(entry, block.name, block.inputs_def)
+        return Node(node_id, block, inputs, entry.seconds_or_none("timeout"))
 
     def _block(self, entry: Table) -> Block:
         if "inject" in entry:
@@ -191,69 +179,14 @@ class _Reader:
         if inline is not None:
             block = read_block(inline, "inline task", self.file.parent, self._package)
             return block.with_additional(entry)
-        task = entry.text("task")
-        manifest, package = find_block(task, self.file.parent, entry.where)
-        name = task.replace("\\", "/").rpartition("/")[2].rpartition("::")[2]
-        read = read_block(read_document(manifest), name, manifest.parent, package, manifest)
-        return read.with_additional(entry)
+        manifest, package = find_block(entry.text("task"), self.file.parent, entry.where)
+        folder = manifest.parent
+        block = read_block(read_document(manifest), folder.name, folder, package, manifest)
+        return block.with_additional(entry)
 
     @property
     def _package(self) -> Path:
         return self.file.parent.parent.parent
-
-    def _inputs(self, node: Node, entry: Table) -> Iterator[tuple[str, Constant | Connection]]:
-        sources: dict[str, list[Table]] = {}
-        for source in entry.tables("inputs_from"):
-            sources.setdefault(source.text("handle"), []).append(source)
-        for handle, given in sources.items():
-            where = f"{entry.where}: input {handle!r}"
-            taken = self._source(given, where)
-            if handle not in node.block.inputs_def:
-                self._warn(f"{entry.where}: {_undeclared(node, handle)}: OOMOL leaves it out")
-            elif taken is not None:
-                yield handle, taken
-
-    def _source(self, given: list[Table], where: str) -> Constant | Connection | None:
-        """What an input takes: of its values the first, and before that a connection."""
-        own = _read_value(given[0])
-        constants: list[Constant | None] = []
-        connections: list[Connection] = []
-        for connection in _read_connections(given, where):
-            self._sort(connection, where, constants, connections)
-        if len(given) > 1:
-            self._warn(f"{where} is there twice: only the value of the first counts")
-        if len(connections) > 1:
-            raise FlowFileError(
-                f"{where} has several connections, for which OOMOL runs the node several times: "
-                "here it runs once, leave one"
-            )
-        if connections:
-            if constants:
-                self._warn(f"{where} takes a value node, too, in whose place the connection counts")
-            return connections[0]
-        if len(constants) > 1:
-            self._warn(f"{where} comes from several value nodes, of which OOMOL takes none")
-            return own
-        return constants[0] if constants else own
-
-    def _sort(
-        self,
-        connection: Connection,
-        where: str,
-        constants: list[Constant | None],
-        connections: list[Connection],
-    ) -> None:
-        values = self.value_nodes.get(connection.node_id)
-        if values is not None and connection.handle in values:
-            constants.append(values[connection.handle])
-        elif values is None and connection.node_id in self.entries:
-            connections.append(connection)
-        else:
-            what = "no node that runs" if values is None else f"without {connection.handle!r}"
-            self._warn(f"{where} comes from {connection.node_id!r}, {what}: OOMOL leaves it out")
-
-    def _warn(self, warning: str) -> None:
-        self.warnings.append(warning)
 
 
 def _kind(entry: Table) -> str:
@@ -263,32 +196,6 @@ def _kind(entry: Table) -> str:
     if kind in _NOT_RUN_HERE:
         raise FlowFileError(f"{entry.where} is {_NOT_RUN_HERE[kind]}, or run the flow in OOMOL")
     return kind
-
-
-def _read_values(entry: Table) -> Values:
-    values: dict[str, Constant | None] = {}
-    for given in entry.tables("values"):
-        value = _read_value(given)
-        if value is None and given.boolean_or_none("nullable"):
-            value = Constant(None)
-        values.setdefault(given.text("handle"), value)
-    return values
-
-
-def _read_value(entry: Table) -> Constant | None:
-    return Constant(entry.json("value")) if "value" in entry else None
-
-
-def _read_connections(given: list[Table], where: str) -> Iterator[Connection]:
-    for source in given:
-        source.boolean("serialize_for_cache")
-        if source.tables("from_flow"):
-            raise FlowFileError(
-                f"{where} has 'from_flow', for inputs of a subflow, and a flow has none: "
-                "give it a value or 'from_node'"
-            )
-        for one in source.tables("from_node"):
-            yield Connection(one.text("node_id"), one.text("output_handle"))
 
 
 def _checked(flow: Flow) -> Flow:
@@ -311,8 +218,3 @@ def _checked(flow: Flow) -> Flow:
         cycle = " -> ".join(error.args[1])
         raise FlowFileError(f"{flow.path}: the connections form a cycle: {cycle}") from None
     return replace(flow, warnings=tuple(warnings))
-
-
-def _undeclared(node: Node, handle: str) -> str:
-    known = ", ".join(node.block.inputs_def) or "none"
-    return f"{node.block.name!r} declares no input {handle!r} (it declares: {known})"

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from scripts.flow.file import Constant, Node
+from scripts.flow.file import Node
+from scripts.flow.inputs import Constant
 
 _TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ ].*\n|\n)*", re.MULTILINE)
 _MODULE = re.compile(r"^(?:\w+\.)+(?=\w+(?::|$))", re.MULTILINE)

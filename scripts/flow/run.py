@@ -25,7 +25,8 @@ from scripts.flow.block import Block
 from scripts.flow.broker import Events, Message
 from scripts.flow.condition import Condition
 from scripts.flow.executor import ExecutorError, Executors, start_executors
-from scripts.flow.file import Connection, Flow
+from scripts.flow.file import Flow
+from scripts.flow.inputs import Connection
 from scripts.flow.jobs import started_jobs
 from scripts.flow.node import Listener, NodeRun, State
 

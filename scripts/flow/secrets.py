@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from python_executor.data import EXECUTOR_NAME
 from python_executor.secret import SECRET_FILE, SECRET_REGEX, replace_secret
 
-from scripts.flow.file import Constant, Flow
+from scripts.flow.file import Flow
+from scripts.flow.inputs import Constant
 
 _REFERENCE = re.compile(SECRET_REGEX)
 

@@ -21,7 +21,8 @@ import yaml
 
 import script_runner
 from scripts.demo import examples_served
-from scripts.flow.file import Connection, Constant, Node, load_flow
+from scripts.flow.file import Node, load_flow
+from scripts.flow.inputs import Connection, Constant
 from tests.docs.markdown import (
     README,
     ROOT,

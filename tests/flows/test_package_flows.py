@@ -15,7 +15,8 @@ import yaml
 
 from scripts.demo import FLOW, ROOT, examples_served
 from scripts.flow.block import Block
-from scripts.flow.file import Connection, Constant, Flow, load_flow
+from scripts.flow.file import Flow, load_flow
+from scripts.flow.inputs import Connection, Constant
 
 DEPLOY_REPORT = ROOT / "flows" / "deploy-report"
 FLOWS = sorted(path.parent for path in ROOT.glob("flows/*/flow.oo.yaml"))

@@ -9,7 +9,8 @@ import pytest
 
 from scripts.flow.block import PROJECT
 from scripts.flow.document import FlowFileError
-from scripts.flow.file import Connection, Constant, Flow, load_flow
+from scripts.flow.file import Flow, load_flow
+from scripts.flow.inputs import Connection, Constant
 from tests.flows.package import Package, node
 
 
