@@ -26,6 +26,8 @@ from scripts.flow.broker import REPORT, Broker, Events, Message, start_broker
 
 EXECUTOR = Path(sys.executable).with_name("python-executor")
 """The executor of this Python environment."""
+START_SECONDS = 60.0
+"""How long an executor may take to start; a second, mostly, ten on a busy machine."""
 END_SECONDS = 2.0
 """How long an executor may take to end after SIGTERM before its process group is killed."""
 SHOWN_LINES = 15
@@ -92,11 +94,19 @@ class Executors:
         return event
 
     async def until_ready(self) -> None:
-        """Wait until each executor takes blocks."""
+        """Wait until each executor takes blocks.
+
+        Raises:
+            ExecutorError: If one ended, or was not ready in `START_SECONDS`.
+        """
         starting = len(self._by_package)
-        while starting:
-            message = await self.next_message()
-            starting -= message.get("type") == "ExecutorReady"
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while starting:
+                    message = await self.next_message()
+                    starting -= message.get("type") == "ExecutorReady"
+        except TimeoutError as error:
+            raise ExecutorError(f"The executor was not ready in {START_SECONDS:g} s") from error
 
     async def run_block(self, job_id: str, block: Block) -> None:
         """Have a block run as the job `job_id`; its executor answers with `BlockReady`."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -30,6 +33,19 @@ class StartedJob:
     node_id: str
     job_id: str | None
     url: str
+
+    def cancel_in_background(self) -> asyncio.Future[str]:
+        """Cancel it in a thread that does not hold the process up; returns what `cancel` does."""
+        loop = asyncio.get_running_loop()
+        said: asyncio.Future[str] = loop.create_future()
+
+        def cancel() -> None:
+            sentence = self.cancel()
+            with contextlib.suppress(RuntimeError):  # The loop was closed meanwhile.
+                loop.call_soon_threadsafe(said.set_result, sentence)
+
+        threading.Thread(target=cancel, daemon=True).start()
+        return said
 
     def cancel(self) -> str:
         """Cancel it; returns what came of it, in a sentence."""

@@ -103,11 +103,10 @@ class FlowRun:
         blocks = (run.node.block for run in self.nodes.values())
         packages = {block.package: None for block in blocks if isinstance(block, Block)}
         try:
-            async with (
-                start_executors(self._command, packages, self._events) as executors,
-                asyncio.timeout(timeout_seconds),
-            ):
-                await self._run_nodes(executors)
+            async with start_executors(self._command, packages, self._events) as executors:
+                await executors.until_ready()
+                async with asyncio.timeout(timeout_seconds):
+                    await self._run_nodes(executors)
         except TimeoutError:
             await self._break_off(
                 f"The flow was not over after {timeout_seconds:g} s (--timeout).\n"
@@ -123,7 +122,6 @@ class FlowRun:
         self.seconds = round(time.monotonic() - started, 3)
 
     async def _run_nodes(self, executors: Executors) -> None:
-        await executors.until_ready()
         await self._start_ready_nodes(executors)
         while any(run.state is State.RUNNING for run in self.nodes.values()):
             message = await executors.next_message()
@@ -223,7 +221,7 @@ class FlowRun:
                 self._end(run, f"still running: {reason.splitlines()[0]}")
         # A second signal ends the wait: what is not cancelled by then goes on.
         second = asyncio.create_task(self._next_signal())
-        cancels = [asyncio.create_task(asyncio.to_thread(job.cancel)) for job in jobs]
+        cancels = [job.cancel_in_background() for job in jobs]
         for job, cancel in zip(jobs, cancels, strict=True):
             await asyncio.wait({cancel, second}, return_when=asyncio.FIRST_COMPLETED)
             left = f"{job.job_id} of {job.node_id} may go on: a second signal came"

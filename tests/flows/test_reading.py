@@ -168,6 +168,20 @@ def test_a_group_of_handles_is_no_handle(package: Package) -> None:
     assert load(package, NODE).nodes["a"].missing == []
 
 
+def test_inputs_of_a_node_count_only_where_its_block_takes_more(package: Package) -> None:
+    more = {"inputs_def": [{"handle": "y"}, {"handle": "x", "kind": "other"}]}
+    text = json.dumps({"nodes": [node("a", "echo", x=1) | more]})
+
+    assert list(load(package, text).nodes["a"].block.inputs_def) == ["x"]
+
+    manifest = package.root / "blocks" / "echo" / "block.oo.yaml"
+    content = json.loads(manifest.read_text()) | {"additional_inputs": True}
+    manifest.write_text(json.dumps(content))
+    declared = load(package, text).nodes["a"].block.inputs_def
+    assert declared["y"] == {"handle": "y", "is_additional": True}
+    assert "kind" not in declared["x"]
+
+
 # -- what is connected to what
 
 

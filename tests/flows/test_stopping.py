@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,25 +115,50 @@ def test_ctrl_c_cancels_the_jobs_that_nodes_started_and_says_which(
 def test_the_timeout_cancels_them_too(package: Package, runner: RunnerProcess) -> None:
     waiting_flow(package, runner)
 
-    done = package.run_leaving("--json", "--timeout", "6")
+    done = package.run_leaving("--json", "--timeout", "8")
 
     assert done.returncode == 1
     assert_jobs_are_cancelled(runner, json.loads(done.stdout)["cancelled"])
 
 
-def test_a_job_that_cannot_be_cancelled_is_named(package: Package) -> None:
-    package.block(
-        "start",
-        "def main(params, context):\n    context.output('job_id', 'job_1_1')\n"
-        "    import time\n    time.sleep(600)\n",
-        inputs=("script_id", "script_runner_url"),
-        outputs=("job_id",),
-    )
-    package.flow(node("s", "start", script_id="a", script_runner_url="http://127.0.0.1:1"))
+START = """
+import time
+def main(params, context):
+    context.output('job_id', 'job_1_1')
+    print('started')
+    time.sleep(600)
+"""
 
-    (told,) = package.run_json("--timeout", "3")["cancelled"]
+
+def starting_flow(package: Package, url: str) -> None:
+    """A flow whose one node says that it started a job of a runner."""
+    inputs = ("script_id", "script_runner_url")
+    package.block("start", START, inputs, outputs=("job_id",))
+    package.flow(node("s", "start", script_id="a", script_runner_url=url))
+
+
+def test_a_job_that_cannot_be_cancelled_is_named(package: Package) -> None:
+    starting_flow(package, "http://127.0.0.1:1")
+
+    (told,) = package.run_json("--timeout", "5")["cancelled"]
 
     assert told.startswith("job_1_1 of s may go on: POST /jobs/job_1_1/cancel at http:")
+
+
+def test_a_second_signal_does_not_wait_for_a_runner_that_does_not_respond(package: Package) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        starting_flow(package, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with subprocess.Popen(**package.command()) as process:
+            assert process.stdout is not None
+            while "started" not in process.stdout.readline().partition("|")[2]:
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            connection, _ = silent.accept()
+            process.send_signal(signal.SIGINT)
+            printed, _ = process.communicate(timeout=RUN_SECONDS)
+            connection.close()
+
+    assert "job_1_1 of s may go on: a second signal came" in printed.splitlines()
 
 
 def _can_lock(file: int) -> bool:
