@@ -8,9 +8,6 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from generated_client.api.jobs import cancel_job
-from generated_client.models import Job
-from script_runner import ScriptRunnerError, connect, status_of
 from scripts.flow.node import NodeRun, State
 from scripts.flow.secrets import with_secret
 
@@ -54,6 +51,11 @@ class StartedJob:
                 f"{self.node_id} had not put out a job id: its script may go on, "
                 "cancel it on the runner"
             )
+        # Only here, for the import takes as long as all others together.
+        from generated_client.api.jobs import cancel_job
+        from generated_client.models import Job
+        from script_runner import ScriptRunnerError, connect, status_of
+
         try:
             job = connect(with_secret(self.url) or self.url).call(
                 cancel_job, self.job_id, returns=Job, time_limit_seconds=CANCEL_SECONDS
