@@ -17,7 +17,8 @@ from scripts.flow.document import FlowFileError, Table, read_document
 PROJECT = Path(__file__).resolve().parents[2]
 """The package that these scripts belong to; its blocks are found by its name from any flow."""
 
-_ENDINGS = (".oo.yaml", ".oo.yml")
+ENDINGS = (".oo.yaml", ".oo.yml")
+"""How the files of OOMOL end; the first is looked for first."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,14 @@ def find_block(task: str, flow_folder: Path, where: str) -> tuple[Path, Path]:
         root = _package(scope, own, where)
         candidates = [root / "blocks" / name, root / "tasks" / name]
     for path, kind in zip(candidates, ("block", "task"), strict=True):
-        for ending in _ENDINGS:
+        for ending in ENDINGS:
             if path.is_file() and path.name.endswith(ending):
                 return path, root
             for file in (path / f"{kind}{ending}", path.with_name(path.name + ending)):
                 if file.is_file():
                     return file, root
     tried = " nor ".join(
-        str(path / f"{kind}{_ENDINGS[0]}")
+        str(path / f"{kind}{ENDINGS[0]}")
         for path, kind in zip(candidates, ("block", "task"), strict=True)
     )
     raise FlowFileError(f"{where}: no block {task!r}, neither {tried}")

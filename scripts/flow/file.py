@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scripts.flow.block import Block, find_block, read_block, read_inputs
+from scripts.flow.block import ENDINGS, Block, find_block, read_block, read_inputs
 from scripts.flow.condition import Condition, read_condition
 from scripts.flow.document import FlowFileError, Table, read_document
 from scripts.flow.inputs import (
@@ -113,7 +113,10 @@ def load_flow(path: Path) -> Flow:
         FlowFileError: If a file is missing or one that the engine refuses, a block is unknown, a
             node is of a kind that cannot be run here, or the connections have a cycle.
     """
-    file = Path(os.path.abspath(path / "flow.oo.yaml" if path.is_dir() else path))  # noqa: PTH100
+    if path.is_dir():
+        names = [path / f"flow{ending}" for ending in ENDINGS]
+        path = next((file for file in names if file.is_file()), names[0])
+    file = Path(os.path.abspath(path))  # noqa: PTH100
     entries = dict(_read_entries(read_document(file)))
     if not any("values" not in entry for entry in entries.values()):
         raise FlowFileError(f"{file}: no nodes to run")
@@ -136,9 +139,10 @@ def _read_entries(flow: Table) -> Iterator[tuple[str, Table]]:
             raise FlowFileError(f"{entry.where}: another node has the node_id {node_id!r}, too")
         known.add(node_id)
         named = entry.called(f"node {node_id!r}")
-        named.text_or_none("description")
-        named.check_number("concurrency", whole=True)
-        named.check_number("progress_weight")
+        if "values" not in named:
+            named.text_or_none("description")
+            named.check_number("concurrency", whole=True)
+            named.check_number("progress_weight")
         if not named.boolean("ignore"):
             yield node_id, named
 

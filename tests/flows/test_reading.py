@@ -322,6 +322,15 @@ def test_a_block_of_the_own_package_has_many_names(package: Package, task: str) 
     )
 
 
+def test_a_flow_and_a_block_may_end_in_yml(package: Package) -> None:
+    block = package.root / "blocks" / "echo" / "block.oo.yaml"
+    block.rename(block.with_suffix(".yml"))
+    flow = package.flow_file.with_suffix(".yml")
+    flow.write_text(NODE)
+
+    assert load_flow(flow.parent).path == flow
+
+
 def test_a_block_of_this_project_is_found_by_its_package_from_any_flow(package: Package) -> None:
     task = {"task": "script-runner-proxy::cancel-job"}
 

@@ -17,7 +17,7 @@ import pytest
 
 from scripts.demo import examples_served
 from scripts.package.build import make
-from scripts.package.oomol import OWN_FILES, PackagingFailed, check_lock
+from scripts.package.oomol import OWN_FILES, PackagingFailed, check_lock, write_oomol_package
 from tests.support.block_runner import BLOCKS, ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -162,6 +162,13 @@ def test_a_flow_that_git_does_not_track_is_not_shipped(tmp_path: Path) -> None:
     package = next(path for path in make(clone, tmp_path / "dist") if path.is_dir())
 
     assert {path.name for path in (package / "flows").iterdir()} == {"deploy-report", "flow-1"}
+
+
+def test_without_git_nobody_knows_which_flows_are_shipped(tmp_path: Path) -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+    with pytest.raises(PackagingFailed, match="git does not say which flows it tracks: fatal: "):
+        write_oomol_package(tmp_path, pyproject, tmp_path / "package")
 
 
 def test_a_document_of_the_package_leads_to_nothing_that_is_not_in_it(oomol_package: Path) -> None:
