@@ -1,10 +1,10 @@
-"""What a benchmark hands over: rows of the table, and curves of how a cost grows."""
+"""What a measurement hands over: rows of the table, and plots of how a cost grows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,42 +15,6 @@ _DIGITS: dict[Unit, int] = {"ratio": 2, "s": 2, "ms": 0, "%": 1, "MB": 1}
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How much to measure, and where to work.
-
-    Attributes:
-        folder: An empty folder for the files of the benchmarks.
-        full: Whether to take the time for all sizes.
-    """
-
-    folder: Path
-    full: bool = False
-
-
-@dataclass(frozen=True)
-class Reach:
-    """The bound that a figure is to keep.
-
-    Attributes:
-        bound: In the unit of the figure.
-        is_most: Whether the figure may be at most, or must be at least, the bound.
-    """
-
-    bound: float
-    is_most: bool = True
-
-
-def at_most(bound: float) -> Reach:
-    """A reach that larger figures miss."""
-    return Reach(bound)
-
-
-def at_least(bound: float) -> Reach:
-    """A reach that smaller figures miss."""
-    return Reach(bound, is_most=False)
-
-
-@dataclass(frozen=True)
 class Row:
     """One figure of the table.
 
@@ -58,9 +22,10 @@ class Row:
         what: What was measured.
         measured: What came out, with its unit.
         compared: What it is compared with and what came out there; "" for nothing.
-        figure: The ratio of both, or what was measured where there is nothing to compare with.
+        figure: The ratio of both, or what was measured if there is nothing to compare it with.
         unit: The unit of `figure`.
-        reach: The bound of `figure`; None where it has none.
+        most: The target: what `figure` may be at most.
+        least: The target: what `figure` must be at least.
     """
 
     what: str
@@ -68,7 +33,8 @@ class Row:
     compared: str
     figure: float
     unit: Unit = "ratio"
-    reach: Reach | None = None
+    most: float | None = None
+    least: float | None = None
 
     @property
     def shown_figure(self) -> str:
@@ -76,32 +42,24 @@ class Row:
         return _with_unit(f"{self.figure:.{_DIGITS[self.unit]}f}", self.unit)
 
     @property
-    def shown_reach(self) -> str:
-        """The bound, `""` where there is none."""
-        if self.reach is None:
-            return ""
-        sign = "≤" if self.reach.is_most else "≥"
-        return f"{sign} {_with_unit(f'{self.reach.bound:g}', self.unit)}"
+    def shown_target(self) -> str:
+        """The target with its unit, "" if there is none."""
+        if self.most is not None:
+            return f"≤ {_with_unit(f'{self.most:g}', self.unit)}"
+        return "" if self.least is None else f"≥ {_with_unit(f'{self.least:g}', self.unit)}"
 
     @property
-    def is_reached(self) -> bool | None:
-        """Whether the printed figure keeps its bound; None where there is none."""
-        if self.reach is None:
-            return None
+    def verdict(self) -> str:
+        """Whether the printed figure keeps its target, "" if there is none."""
         printed = round(self.figure, _DIGITS[self.unit])
-        return printed <= self.reach.bound if self.reach.is_most else printed >= self.reach.bound
+        if self.most is None and self.least is None:
+            return ""
+        is_kept = printed <= self.most if self.most is not None else printed >= (self.least or 0)
+        return "reached" if is_kept else "missed"
 
 
 def _with_unit(number: str, unit: Unit) -> str:
     return f"{number}\N{MULTIPLICATION SIGN}" if unit == "ratio" else f"{number} {unit}"
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One line of a plot, as (x, y)."""
-
-    label: str
-    points: Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -113,7 +71,7 @@ class Plot:
         title: What it shows.
         x_label: What grows, with its unit.
         y_label: What it costs, with its unit.
-        curves: The lines.
+        curves: The cost by what grows, by the label of the curve.
         is_logarithmic: Whether both axes are; else only that of x.
     """
 
@@ -121,30 +79,30 @@ class Plot:
     title: str
     x_label: str
     y_label: str
-    curves: Sequence[Curve]
-    is_logarithmic: bool = True
+    curves: Mapping[str, Mapping[float, float]]
+    is_logarithmic: bool = False
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a benchmark found.
+class Settings:
+    """How much to measure, and where to work.
 
     Attributes:
-        rows: Its rows of the table.
-        plots: Its plots.
+        folder: An empty folder for the files of the measurement.
+        full: Whether to take the time for all sizes.
     """
 
-    rows: Sequence[Row]
-    plots: Sequence[Plot] = field(default_factory=list)
+    folder: Path
+    full: bool = False
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """Something that can be measured by itself.
+class Subject:
+    """Something that is measured by itself.
 
     Attributes:
         name: What `--only` takes.
-        title: Its subject.
+        title: What it is called on the page.
         how: How it is measured, in one or two sentences.
         measure: Measures it.
     """
@@ -152,7 +110,44 @@ class Benchmark:
     name: str
     title: str
     how: str
-    measure: Callable[[Settings], Result]
+    measure: Callable[[Settings], Iterator[Row | Plot]]
+
+
+SUBJECTS: list[Subject] = []
+"""In the order of the page."""
+
+
+def subject(
+    title: str, how: str
+) -> Callable[[Callable[[Settings], Iterator[Row | Plot]]], Callable[..., object]]:
+    """Add a function to `SUBJECTS`, under its name.
+
+    Args:
+        title: What it is called on the page.
+        how: How it is measured.
+    """
+
+    def add(
+        measure: Callable[[Settings], Iterator[Row | Plot]],
+    ) -> Callable[[Settings], Iterator[Row | Plot]]:
+        SUBJECTS.append(Subject(measure.__name__.replace("_", "-"), title, how, measure))
+        return measure
+
+    return add
+
+
+def slower(what: str, ours: float, compared: str, theirs: float, most: float | None = None) -> Row:
+    """The row of a time that is compared with another one; times are seconds."""
+    shown = f"{compared}: {duration(theirs)}"
+    return Row(what, duration(ours), shown, ours / theirs, most=most)
+
+
+def quicker(
+    what: str, ours: float, compared: str, theirs: float, least: float | None = None
+) -> Row:
+    """The row of a rate that is compared with another one; rates are jobs per second."""
+    shown = f"{compared}: {short(theirs)} jobs/s"
+    return Row(what, f"{short(ours)} jobs/s", shown, ours / theirs, least=least)
 
 
 def duration(seconds: float) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-BLOCKS = sorted(path.parent.name for path in ROOT.glob("blocks/*/block.oo.yaml"))
+from scripts.blocks import BLOCKS, ROOT, load_block
+
+__all__ = ["BLOCKS", "ROOT", "RecordingContext", "load_block", "manifest", "run_block"]
 
 
 @dataclass
@@ -49,17 +47,6 @@ def manifest(name: str) -> dict[str, Any]:
     )
     loaded["inputs_def"] = [one for one in loaded["inputs_def"] if "handle" in one]
     return loaded
-
-
-def load_block(name: str) -> ModuleType:
-    """The module of a block, loaded by its path as the executor loads it."""
-    path = ROOT / "blocks" / name / "__init__.py"
-    spec = importlib.util.spec_from_file_location(str(path), path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run_block(
