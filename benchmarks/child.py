@@ -14,7 +14,7 @@ import httpx
 
 from benchmarks.measuring import call_block, most_resident, resident, seconds_of
 from generated_client.api.jobs import get_job
-from script_runner import connect, whole_output
+from script_runner import connect
 
 PAGE_BYTES = 1024 * 1024
 """The largest page of the wire."""
@@ -68,7 +68,7 @@ def output(url: str, job_id: str) -> Work:
     """The whole output as `run-script-sync` reads it when the script has ended."""
     runner = connect(url)
     job = runner.call(get_job, job_id)
-    return lambda: runner.call(get_job, job_id), lambda: whole_output(runner, job, "stdout")
+    return lambda: runner.call(get_job, job_id), lambda: runner.output(job, "stdout")
 
 
 WORKS: dict[str, Callable[..., Work]] = {

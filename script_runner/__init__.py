@@ -1,21 +1,22 @@
 """Run scripts through a script-runner, watch them, read their output, stop them.
 
-    from generated_client.api.jobs import run_script
-    from generated_client.models import AcceptedJob, RunRequest
-    from script_runner import connect, read_lines, wait_for_job
+    from script_runner import ScriptRunner
 
-    runner = connect("http://localhost:3000")
-    body = RunRequest("count", args=["5"], mode="async")
-    accepted = runner.call(run_script, body=body, returns=AcceptedJob)
-    job = wait_for_job(runner, accepted.job_id, timeout_seconds=60)
-    print(job.code, read_lines(runner, job.job_id, "stdout").lines)
+    with ScriptRunner("http://localhost:3000") as runner:
+        job_id = runner.start("count", "6")
+        job = runner.wait(job_id, timeout=60, on_line=lambda line, stream: print(line))
+        print(job.status, job.code, runner.lines(job_id, "stdout", limit=3).lines)
 
-`generated_client` is generated from `openapi/script-runner.yaml`; this package adds what a
-description cannot say: warm connections, one family of errors, lines instead of bytes, waiting.
+`AsyncScriptRunner` has the same verbs for asyncio. `connect` gives one `ScriptRunner` a URL to all
+who ask, as the blocks do. `generated_client`, on which it stands, is generated from
+`openapi/script-runner.yaml`; this package adds what a description cannot say: warm connections,
+timeouts for whole calls, one family of errors, lines instead of bytes, waiting.
 """
 
-from script_runner import inputs, oomol
-from script_runner.client import Runner, connect
+from script_runner._async_client import AsyncScriptRunner
+from script_runner._client import ScriptRunner, connect, disconnect
+from script_runner._settings import Settings
+from script_runner._status import Status, has_ended
 from script_runner.errors import (
     InvalidInput,
     InvalidResponse,
@@ -23,42 +24,25 @@ from script_runner.errors import (
     RequestTimedOut,
     RunnerUnreachable,
     ScriptRunnerError,
+    WaitTimedOut,
 )
-from script_runner.inputs import Stream
-from script_runner.lines import LogLines, read_lines
-from script_runner.output import whole_output
-from script_runner.status import (
-    describe_cancel,
-    exit_code_of,
-    has_ended,
-    status_of,
-    truncated_streams,
-)
-from script_runner.transport import ANSWER_SECONDS, CONNECT_SECONDS, SYNC_RUN_SECONDS
-from script_runner.waiting import wait_for_job
+from script_runner.logs import LogLines, Stream
 
 __all__ = [
-    "ANSWER_SECONDS",
-    "CONNECT_SECONDS",
-    "SYNC_RUN_SECONDS",
+    "AsyncScriptRunner",
     "InvalidInput",
     "InvalidResponse",
     "LogLines",
     "RequestRejected",
     "RequestTimedOut",
-    "Runner",
     "RunnerUnreachable",
+    "ScriptRunner",
     "ScriptRunnerError",
+    "Settings",
+    "Status",
     "Stream",
+    "WaitTimedOut",
     "connect",
-    "describe_cancel",
-    "exit_code_of",
+    "disconnect",
     "has_ended",
-    "inputs",
-    "oomol",
-    "read_lines",
-    "status_of",
-    "truncated_streams",
-    "wait_for_job",
-    "whole_output",
 ]

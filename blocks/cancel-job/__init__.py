@@ -11,12 +11,12 @@ class Outputs(typing.TypedDict):
 from oocana import Context
 
 from generated_client.api.jobs import cancel_job
-from script_runner import connect, describe_cancel, inputs
+from script_runner.oomol import connect, inputs, words
 
 
 def main(params: Inputs, context: Context) -> Outputs:
     """Cancel a job, or tell its script to end."""
-    job_id = inputs.text(params, "job_id")
-    job = connect(inputs.url(params)).call(cancel_job, job_id)
-    success, message = describe_cancel(job)
+    job_id = inputs.job_id(params)
+    job = connect(params).call(cancel_job, job_id)
+    success, message = words.cancel_result(job)
     return {"success": success, "message": message}

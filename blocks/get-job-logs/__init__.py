@@ -14,19 +14,18 @@ class Outputs(typing.TypedDict):
 
 from oocana import Context
 
-from script_runner import connect, inputs, oomol, read_lines
+from script_runner.oomol import connect, inputs, node
 
 
 def main(params: Inputs, context: Context) -> Outputs:
-    """Read lines of a job's log; `read_lines` makes them of the byte pages of getJobLogs."""
-    job_id, stream = inputs.text(params, "job_id"), inputs.stream(params, "stream")
-    page = read_lines(
-        connect(inputs.url(params)),
+    """Read lines of a job's log; `lines` makes them of the byte pages of getJobLogs."""
+    job_id, stream = inputs.job_id(params), inputs.stream(params, "stream")
+    page = connect(params).lines(
         job_id,
         stream,
         offset=inputs.whole_number(params, "offset", default=0, least=0),
         limit=inputs.whole_number(params, "limit", default=100, least=1),
     )
-    oomol.show_output(context, "\n".join(page.lines))
-    oomol.warn_if_cut(context, job_id, [stream] if page.truncated else [])
+    node.show_output(context, "\n".join(page.lines))
+    node.warn_if_cut(context, job_id, [stream] if page.truncated else [])
     return {"logs": page.lines, "total_lines": page.total_lines, "truncated": page.truncated}

@@ -13,16 +13,17 @@ class Outputs(typing.TypedDict):
 from oocana import Context
 
 from generated_client.api.jobs import get_job
-from script_runner import connect, exit_code_of, inputs, status_of
+from script_runner.oomol import connect, inputs, node, words
 
 
 def main(params: Inputs, context: Context) -> Outputs:
     """Look at a job once."""
-    job_id = inputs.text(params, "job_id")
-    job = connect(inputs.url(params)).call(get_job, job_id)
+    job_id = inputs.job_id(params)
+    job = connect(params).call(get_job, job_id)
+    node.warn_if_timed_out(context, job)
     return {
-        "status": status_of(job.status),
-        "exit_code": exit_code_of(job),
+        "status": words.status_of(job),
+        "exit_code": words.exit_code_of(job),
         "stdout_preview": job.stdout_preview,
         "stderr_preview": job.stderr_preview,
     }

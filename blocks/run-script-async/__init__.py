@@ -12,16 +12,15 @@ from oocana import Context
 
 from generated_client.api.jobs import run_script
 from generated_client.models import AcceptedJob, RunRequest
-from script_runner import connect, inputs
+from script_runner.oomol import connect, inputs
 
 
 def main(params: Inputs, context: Context) -> Outputs:
     """Start a script and return its job at once."""
     body = RunRequest(
-        script_id=inputs.text(params, "script_id"),
-        args=inputs.texts(params, "args"),
+        script_id=inputs.string(params, "script_id"),
+        args=inputs.strings(params, "args"),
         mode="async",
     )
-    runner = connect(inputs.url(params))
-    accepted = runner.call(run_script, body=body, returns=AcceptedJob)
+    accepted = connect(params).call(run_script, body=body, returns=AcceptedJob)
     return {"job_id": accepted.job_id}

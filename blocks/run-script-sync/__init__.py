@@ -17,27 +17,29 @@ from oocana import Context
 
 from generated_client.api.jobs import run_script
 from generated_client.models import Job, RunRequest
-from script_runner import SYNC_RUN_SECONDS, connect, inputs, oomol
-from script_runner import status_of, truncated_streams, whole_output
+from script_runner.oomol import connect, inputs, node, words
 
 
 def main(params: Inputs, context: Context) -> Outputs:
     """Run a script to its end and return all it wrote; a script that fails is a result."""
     body = RunRequest(
-        script_id=inputs.text(params, "script_id"),
-        args=inputs.texts(params, "args"),
+        script_id=inputs.string(params, "script_id"),
+        args=inputs.strings(params, "args"),
         mode="sync",
     )
-    runner = connect(inputs.url(params))
-    job = runner.call(run_script, body=body, returns=Job, time_limit_seconds=SYNC_RUN_SECONDS)
-    stdout, stderr = whole_output(runner, job, "stdout"), whole_output(runner, job, "stderr")
-    oomol.show_output(context, stdout, stderr)
-    oomol.warn_if_cut(context, job.job_id, truncated_streams(job))
+    runner = connect(params)
+    job = runner.call(
+        run_script, body=body, returns=Job, timeout=runner.settings.sync_run_seconds
+    )
+    stdout = runner.output(job, "stdout")
+    stderr = words.with_reason(job, runner.output(job, "stderr"))
+    node.show_output(context, stdout, stderr)
+    node.warn_of_job(context, job)
     return {
         "stdout": stdout,
         "stderr": stderr,
         "exit_code": -1 if job.code is None else job.code,
-        "status": status_of(job.status),
+        "status": words.status_of(job),
         "job_id": job.job_id,
-        "truncated": bool(truncated_streams(job)),
+        "truncated": bool(words.truncated_streams(job)),
     }

@@ -14,25 +14,24 @@ class Outputs(typing.TypedDict):
 
 from oocana import Context
 
-from script_runner import connect, exit_code_of, inputs, oomol
-from script_runner import status_of, truncated_streams, wait_for_job
+from script_runner.oomol import connect, inputs, node, words
 
 
 def main(params: Inputs, context: Context) -> Outputs:
-    """Wait until a job has ended; `wait_for_job` looks at it with getJob, less and less often."""
-    timeout_seconds = inputs.seconds(params, "timeout_seconds", default=300.0)
-    job = wait_for_job(
-        connect(inputs.url(params)),
-        inputs.text(params, "job_id"),
-        timeout_seconds=timeout_seconds,
-        on_line=lambda line, stream: context.report_log(line, stdio=stream),
-        # A script does not say how far it is: the progress is the share of the wait that is over.
-        on_look=lambda _, waited: context.report_progress(100 * waited / (timeout_seconds or 1)),
+    """Wait until a job has ended; `wait` polls it with getJob, less and less often."""
+    watch = node.Watch(context)
+    job = connect(params).wait(
+        inputs.job_id(params),
+        timeout=inputs.seconds(params, "timeout_seconds", default=300.0),
+        on_line=watch.on_line,
+        on_progress=watch.on_progress,
+        on_poll=watch.on_poll,
+        max_lines=node.MAX_LINES,
     )
-    oomol.warn_if_cut(context, job.job_id, truncated_streams(job))
+    node.warn_of_job(context, job)
     return {
-        "status": status_of(job.status),
-        "exit_code": exit_code_of(job),
+        "status": words.status_of(job),
+        "exit_code": words.exit_code_of(job),
         "stdout_preview": job.stdout_preview,
         "stderr_preview": job.stderr_preview,
         "job_id": job.job_id,

@@ -53,16 +53,15 @@ class StartedJob:
             )
         # Only here, for the import takes as long as all others together.
         from generated_client.api.jobs import cancel_job
-        from generated_client.models import Job
-        from script_runner import ScriptRunnerError, connect, status_of
+        from script_runner import ScriptRunnerError
+        from script_runner.oomol import connect, words
 
         try:
-            job = connect(with_secret(self.url) or self.url).call(
-                cancel_job, self.job_id, returns=Job, time_limit_seconds=CANCEL_SECONDS
-            )
+            url = with_secret(self.url) or self.url
+            job = connect({URL_HANDLE: url}).call(cancel_job, self.job_id, timeout=CANCEL_SECONDS)
         except ScriptRunnerError as error:
             return f"{self.job_id} of {self.node_id} may go on: {error}"
-        status = status_of(job.status)
+        status = words.status_of(job)
         what = {"cancelled": "is cancelled", "running": "was told to end"}
         return f"{self.job_id} of {self.node_id} {what.get(status, f'had ended: {status}')}"
 

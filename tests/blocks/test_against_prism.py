@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from script_runner import InvalidResponse, RequestRejected, RequestTimedOut, connect
+from script_runner import InvalidResponse, RequestRejected, RequestTimedOut
 from tests.support.block_runner import run_block
 from tests.support.description import Answer, answers
-from tests.support.prism_client import prefer_answers
+from tests.support.misbehaving_server import Request
+from tests.support.prism_client import preferring
 
 LOG_ANSWER = "code=200, example=whole"
 """What the log of a job is while another operation is tested."""
@@ -43,23 +45,55 @@ def cases(status_codes: set[int] | None = None) -> list[Any]:
     ]
 
 
+def asked_for(block: str, answer: Answer) -> dict[str, object]:
+    """The inputs of a block, which ask for what the answer is about."""
+    inputs = dict(INPUTS[block][1])
+    for handle, field in (("job_id", "jobId"), ("stream", "stream"), ("offset", "offset")):
+        if handle in inputs and field in answer.body:
+            inputs[handle] = answer.body[field]
+    return inputs
+
+
 @pytest.fixture
-def run_with_answer(mock_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a block while Prism gives one answer; a request Prism refuses fails the test."""
+def run_with_answer(mock_url: str) -> Any:
+    """Runs a block while Prism gives one answer; a request Prism refuses fails the test.
+
+    The operations of each block that the mock saw are checked: they are what the block shows.
+    """
 
     def run(block: str, answer: Answer) -> dict[str, Any]:
-        def prefer(path: str) -> str:
-            is_log = path.endswith("/logs") and answer.operation != "getJobLogs"
-            return LOG_ANSWER if is_log else answer.prefer
+        def prefer(request: Request) -> str:
+            is_log = operation_of(request) == "getJobLogs"
+            return LOG_ANSWER if is_log and answer.operation != "getJobLogs" else answer.prefer
 
-        prefer_answers(monkeypatch, connect(mock_url), prefer)
-        inputs = {**INPUTS[block][1], "script_runner_url": mock_url}
-        if "job_id" in inputs:
-            # A job of its own for each answer: what is known of a log is kept between calls.
-            inputs["job_id"] = f"{block}-{answer.example}"
-        return run_block(block, **inputs)
+        with preferring(mock_url, prefer) as server:
+            try:
+                return run_block(block, script_runner_url=server.url, **asked_for(block, answer))
+            finally:
+                seen = [operation_of(request) for request in server.requests]
+                assert seen[0] == answer.operation
+                assert set(seen) <= {answer.operation, "getJobLogs"}
+                assert set(seen) <= OPERATIONS[block]
 
     return run
+
+
+def operation_of(request: Request) -> str:
+    """The operation that a request calls."""
+    path = urlsplit(request.target).path
+    ends = {"/run": "runScript", "/logs": "getJobLogs", "/cancel": "cancelJob"}
+    return next((name for end, name in ends.items() if path.endswith(end)), "getJob")
+
+
+OPERATIONS = {
+    "run-script-async": {"runScript"},
+    "run-script-sync": {"runScript", "getJobLogs"},
+    "get-job-status": {"getJob"},
+    "get-job-logs": {"getJobLogs"},
+    "cancel-job": {"cancelJob"},
+    "wait-for-job": {"getJob", "getJobLogs"},
+}
+"""The operations that each block calls, and no others."""
 
 
 def expected_job(body: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +201,7 @@ def test_cancel_job_says_what_came_of_it(run_with_answer: Any, answer: Answer) -
     ("block", "answer"), [case for case in cases() if case.values[1].status >= 400]
 )
 def test_every_error_answer_is_a_rejection_that_says_all(
-    run_with_answer: Any, mock_url: str, block: str, answer: Answer
+    run_with_answer: Any, block: str, answer: Answer
 ) -> None:
     with pytest.raises(RequestRejected) as caught:
         run_with_answer(block, answer)
@@ -178,6 +212,6 @@ def test_every_error_answer_is_a_rejection_that_says_all(
         detail["message"],
     )
     text = str(error)
-    for part in (mock_url, str(answer.status), detail["code"], detail["message"]):
+    for part in ("at http://127.0.0.1:", str(answer.status), detail["code"], detail["message"]):
         assert part in text
     assert text.startswith(("GET /", "POST /"))

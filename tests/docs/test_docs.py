@@ -14,10 +14,8 @@ from local_runner.config import ArgsConfig, Config, RunnerConfig, ScriptConfig, 
 from local_runner.http import protocol
 from local_runner.http.access import MAX_BODY_BYTES
 from local_runner.processes.local import OPEN_PIPE_SECONDS
-from script_runner import ANSWER_SECONDS, CONNECT_SECONDS, SYNC_RUN_SECONDS, errors
-from script_runner.limits import MAX_ANSWER_BYTES
-from script_runner.lines import CHECKPOINT_BYTES
-from script_runner.waiting import MAX_STREAMED_LINES
+from script_runner import Settings, errors
+from script_runner.oomol.node import MAX_LINES
 from tests.docs.markdown import (
     README,
     ROOT,
@@ -41,6 +39,7 @@ from tests.support.misbehaving_server import (
 
 ERRORS = ROOT / "docs" / "errors.md"
 LOCAL_RUNNER = ROOT / "docs" / "local-runner.md"
+SETTINGS = Settings()
 MIB, KIB = 2**20, 2**10
 DASH = "\N{EN DASH}"
 """Between the ends of a range, and in the place of a default that is not there."""
@@ -268,18 +267,23 @@ def default(key: str) -> int:
     return int(RunnerConfig.model_fields[key].default)
 
 
+CONNECT, RESPONSE = f"{SETTINGS.connect_seconds:g}", f"{SETTINGS.response_seconds:g}"
+SYNC_RUN = f"{SETTINGS.sync_run_seconds:g}"
 LOG_BYTES, MAX_JOBS = default("max_log_bytes_per_stream"), default("max_jobs")
 QUOTED_LIMITS = [
-    (README, f"A connection may take {CONNECT_SECONDS:g} s, an answer {ANSWER_SECONDS:g} s"),
-    (README, f"a sync run {SYNC_RUN_SECONDS:g} s"),
-    (README, f"for {SYNC_RUN_SECONDS:g} seconds at most"),
-    (README, f"An answer may have {MAX_ANSWER_BYTES / MIB:g} MiB"),
+    (README, f"A connection may take {CONNECT} s, a response {RESPONSE} s"),
+    (README, f"a sync run {SYNC_RUN} s"),
+    (README, f"for {SYNC_RUN} seconds at most"),
+    (README, f"A response may have {SETTINGS.max_response_bytes / MIB:g} MiB"),
     (README, f"A runner keeps the first {LOG_BYTES / MIB:g} MiB of each stream"),
-    (README, f"passes on at most {MAX_STREAMED_LINES:,} lines of each stream"),
+    (README, f"passes on at most {MAX_LINES:,} lines of each stream"),
     (README, f"keeps the last {MAX_JOBS:,} jobs by default"),
-    (ERRORS, f"no connection within {CONNECT_SECONDS:g} s"),
-    (ERRORS, f"within {ANSWER_SECONDS:g} s ({SYNC_RUN_SECONDS:g} s for a sync run)"),
-    (ERRORS, f"larger than {MAX_ANSWER_BYTES / MIB:g} MiB"),
+    (ERRORS, f"no connection within {CONNECT} s"),
+    (
+        ERRORS,
+        f"within {RESPONSE} s ({SYNC_RUN} s for a sync run)",
+    ),
+    (ERRORS, f"larger than {SETTINGS.max_response_bytes / MIB:g} MiB"),
     (ERRORS, f"more than {MAX_BODY_BYTES / MIB:g} MiB were sent"),
     (LOCAL_RUNNER, f"a body is at most {MAX_BODY_BYTES / MIB:g} MiB"),
     (LOCAL_RUNNER, "holds the job up for one second" if OPEN_PIPE_SECONDS == 1 else "?"),
@@ -287,7 +291,7 @@ QUOTED_LIMITS = [
     (LOCAL_RUNNER, f"and have {protocol.MAX_HEAD_BYTES / KIB:g} KiB"),
     (LOCAL_RUNNER, f"its body may take {protocol.BODY_SECONDS:g} s"),
     (LOCAL_RUNNER, f"{protocol.RESPONSE_SECONDS:g} s to take the response"),
-    (ROOT / "docs" / "architecture.md", f"every {CHECKPOINT_BYTES / KIB:g} KiB of a log"),
+    (ROOT / "docs" / "architecture.md", f"every {SETTINGS.line_start_bytes / KIB:g} KiB of a log"),
 ]
 
 

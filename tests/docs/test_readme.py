@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 import script_runner
+from script_runner._settings import DEFAULT_URL
 from scripts.demo import examples_served
 from scripts.flow.file import Node, load_flow
 from scripts.flow.inputs import Connection, Constant
@@ -95,7 +96,7 @@ def test_every_snippet_is_known_to_these_tests() -> None:
         ("yaml", "nodes: -"),
         ("sh", "mkdir -p"),
         ("sh", "curl -s"),
-        ("python", "from generated_client.api.jobs"),
+        ("python", "from script_runner"),
         ("python", "import asyncio"),
     ]
 
@@ -291,7 +292,7 @@ def test_the_table_of_errors_has_every_class() -> None:
 
 
 def test_the_url_that_is_said_to_be_the_default_is_it() -> None:
-    default = script_runner.inputs.DEFAULT_URL
+    default = DEFAULT_URL
 
     assert f"**`script_runner_url`** is `{default}` by default" in flat_text(README)
     for name in BLOCKS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import logging
 import re
@@ -21,7 +22,10 @@ from script_runner import (
     RequestTimedOut,
     RunnerUnreachable,
     ScriptRunnerError,
+    Settings,
+    WaitTimedOut,
 )
+from script_runner.oomol import connect
 from tests.support import block_runner
 from tests.support.block_runner import RecordingContext, run_block
 
@@ -34,16 +38,28 @@ them. The user name beside a password is no secret."""
 
 MAY_RUN = "The script may have been started: look at the runner's jobs before you run it again."
 STILL_RUNNING = (
-    "The script may still be running. For a long script use run-script-async and wait-for-job."
+    "The script may still be running: find the newest job of quick-echo with `scriptctl jobs`, on "
+    "the runner's page or in its jobs.json. For a long script use run-script-async and "
+    "wait-for-job."
 )
 TRY_AGAIN = "Did the runner stop or restart? Try again."
 OVERLOADED = "Is the machine of the runner overloaded, or something else listening there?"
 IS_IT = "Is this the URL of a script-runner?"
-REDIRECT = "Redirects are not followed: use the URL that answers itself."
+REDIRECT = "Redirects are not followed: use the URL that responds itself."
 
 PRODUCT_ERRORS = frozenset(
-    {InvalidInput, InvalidResponse, RequestRejected, RequestTimedOut, RunnerUnreachable}
+    {
+        InvalidInput,
+        InvalidResponse,
+        RequestRejected,
+        RequestTimedOut,
+        RunnerUnreachable,
+        WaitTimedOut,
+    }
 )
+
+settings = Settings()
+"""The times and limits of the runners that attempts connect to; fixtures change them."""
 
 
 @dataclass
@@ -88,6 +104,8 @@ def attempt_with(block: str, inputs: Mapping[str, object]) -> Attempt:
     """
     tried = Attempt(block)
     with shown_text() as shown:
+        with contextlib.suppress(InvalidInput):
+            connect(inputs, settings=settings)
         begun = time.monotonic()
         try:
             tried.outputs = run_block(block, tried.context, **inputs)
@@ -139,7 +157,9 @@ def shown_by(error: BaseException) -> str:
     texts = []
     cause: BaseException | None = error
     while cause is not None:
-        texts += [str(cause), repr(cause), repr(vars(cause)), repr(cause.args)]
+        # The job of a wait that is over is what the runner said, as it is.
+        said = {name: value for name, value in vars(cause).items() if name != "job"}
+        texts += [str(cause), repr(cause), repr(said), repr(cause.args)]
         texts += traceback.format_exception(cause)
         cause = cause.__cause__ or cause.__context__
     return "\n".join(texts)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 
-import script_runner
-from script_runner import Runner, failures, lines, pages, transport, waiting
+from script_runner import disconnect
+from tests.faults import attempts
 from tests.faults.places import PAGE_BYTES
 
 LIMIT_SECONDS = 0.1
@@ -13,39 +16,42 @@ LIMIT_SECONDS = 0.1
 
 @pytest.fixture(autouse=True)
 def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the logs read before: another server may listen at the port of an earlier one."""
-    monkeypatch.setattr(lines, "_indexes", lines._Indexes())
+    """Forget the runners connected before: another server may listen at the port of one."""
+    disconnect()
+    # Undone after the test, whatever its fixtures set.
+    monkeypatch.setattr(attempts, "settings", attempts.settings)
+
+
+def change(**changes: Any) -> None:
+    """Change times and limits of the blocks."""
+    attempts.settings = dataclasses.replace(attempts.settings, **changes)
 
 
 @pytest.fixture
-def soon_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for a runner that is away for a moment only."""
-    monkeypatch.setattr(waiting, "AWAY_SECONDS", LIMIT_SECONDS)
+def soon_gone() -> None:
+    """Wait for the output of a job that has ended for a moment only."""
+    change(missing_output_seconds=LIMIT_SECONDS)
 
 
 @pytest.fixture
-def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look again at once: the pauses would take most of the time of many short waits."""
-    monkeypatch.setattr(waiting, "FIRST_INTERVAL_SECONDS", 0.001)
+def quick_looks() -> None:
+    """Poll again at once: the pauses would take most of the time of many short waits."""
+    change(first_poll_seconds=0.001)
 
 
 @pytest.fixture
-def short_limits(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Every time limit of the product, made short; returns it in seconds."""
-    monkeypatch.setattr(waiting, "AWAY_SECONDS", LIMIT_SECONDS)
-    for module in (pages, waiting):
-        monkeypatch.setattr(module, "ANSWER_SECONDS", LIMIT_SECONDS)
-    defaults = Runner.call.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "time_limit_seconds", LIMIT_SECONDS)
-    monkeypatch.setattr(script_runner, "SYNC_RUN_SECONDS", LIMIT_SECONDS)
-    for module in (failures, transport):
-        monkeypatch.setattr(module, "CONNECT_SECONDS", LIMIT_SECONDS)
+def short_limits() -> float:
+    """Every timeout of the product, made short; returns it in seconds."""
+    change(
+        missing_output_seconds=LIMIT_SECONDS,
+        response_seconds=LIMIT_SECONDS,
+        sync_run_seconds=LIMIT_SECONDS,
+        connect_seconds=LIMIT_SECONDS,
+    )
     return LIMIT_SECONDS
 
 
 @pytest.fixture
-def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_pages() -> None:
     """Pages so small that a short log has several."""
-    for module in (lines, pages):
-        monkeypatch.setattr(module, "PAGE_BYTES", PAGE_BYTES)
+    change(page_bytes=PAGE_BYTES)

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from script_runner import lines
+from script_runner import disconnect
 from tests.faults.attempts import Attempt, attempt
 from tests.script_runner.documented import documented
-from tests.script_runner.page_server import MemoryLog, wanted_page
+from tests.script_runner.page_server import asked_job, page_for, wanted_page
 from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 
 JOB_ID = "job_1"
@@ -74,9 +74,13 @@ PLACES = {
     "get-job-logs, a later page": Place("get-job-logs", LOGS, _log_line(16), JOB_INPUTS, 1),
     "cancel-job": Place("cancel-job", CANCEL, f"POST /jobs/{JOB_ID}/cancel", JOB_INPUTS),
     "wait-for-job": Place("wait-for-job", JOB, LOOK, WAIT_INPUTS),
-    "wait-for-job, new lines": Place("wait-for-job", LOGS, _log_line(0), WAIT_INPUTS),
-    "wait-for-job, a later look": Place("wait-for-job", JOB, LOOK, WAIT_INPUTS, 1),
 }
+GOING_ON = {
+    "new lines": Place("wait-for-job", LOGS, _log_line(0), WAIT_INPUTS),
+    "a later poll": Place("wait-for-job", JOB, LOOK, WAIT_INPUTS, 1),
+}
+"""Requests of a wait whose failure does not end it."""
+
 at_every_place = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 FIRST_PLACES = {name: place for name, place in PLACES.items() if name == place.block}
 at_every_block = pytest.mark.parametrize("place", FIRST_PLACES.values(), ids=FIRST_PLACES)
@@ -130,12 +134,12 @@ def healthy_answer(block: str, request: Request) -> bytes:
         case "run" if block == "run-script-async":
             return json_answer(202, documented("runScript", "running"))
         case "logs":
-            stream, offset, limit = wanted_page(request)
-            log = MemoryLog(LOG if stream == "stdout" else b"")
-            return json_answer(200, log.page(offset, limit).to_dict())
+            log = LOG if wanted_page(request)[0] == "stdout" else b""
+            return json_answer(200, page_for(request, log))
+    job_id = JOB_ID if kind_of(request) == RUN else asked_job(request)
     example = "running" if block == "wait-for-job" else "succeeded"
     written = {"stdoutSize": len(LOG), "stdoutPreview": "", "stderrSize": 0, "stderrPreview": ""}
-    return json_answer(200, documented("getJob", example) | {"jobId": JOB_ID} | written)
+    return json_answer(200, documented("getJob", example) | {"jobId": job_id} | written)
 
 
 class FaultyRunner:
@@ -188,7 +192,6 @@ def tried_with_each(place: Place, faults: Iterable[Fault]) -> Iterator[tuple[str
         for fault in faults:
             now.append(FaultyRunner(place, fault))
             # What was read of the log before belongs to another attempt.
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(lines, "_indexes", lines._Indexes())
-                yield server.url, place.try_at(server.url)
+            disconnect()
+            yield server.url, place.try_at(server.url)
             assert now[-1].runs == place.block.startswith("run-script")

@@ -68,7 +68,7 @@ def test_another_json_type_than_an_object_is_an_invalid_response(
     status = place.good_status
     with answering(place, json_answer(status, value)) as server:
         tried = place.try_at(server.url)
-    said = rf"answer {status} is not a JSON object \(\".*\"\)"
+    said = rf"response {status} is not a JSON object \(\".*\"\)"
     tried.failed(InvalidResponse, f"{place.line} at {server.url}", said, IS_IT)
 
 
@@ -98,7 +98,7 @@ def _with_field(field: str, value: object, whole: bytes, _stopped: object) -> li
 def test_a_missing_field_is_an_invalid_response(place: Place) -> None:
     fields = SCHEMAS[schema_of(place)]["properties"]
     for field, line, tried in with_each(place, [(field, ...) for field in fields]):
-        said = rf"answer {place.good_status} lacks the field {field} \(\".*\"\)"
+        said = rf"response {place.good_status} lacks the field {field} \(\".*\"\)"
         tried.failed(InvalidResponse, line, said, IS_IT)
 
 
@@ -113,7 +113,7 @@ def test_a_field_of_a_wrong_type_is_an_invalid_response(place: Place) -> None:
     ]
     assert {field for field, _ in wrong} == set(fields)
     for _, line, tried in with_each(place, wrong):
-        said = rf"answer {place.good_status} is not as described: .+ \(\".*\"\)"
+        said = rf"response {place.good_status} is not as described: .+ \(\".*\"\)"
         tried.failed(InvalidResponse, line, said, IS_IT)
 
 
@@ -166,6 +166,6 @@ def test_an_answer_of_50_mb_is_refused_and_takes_bounded_memory(
         said = "500 no error of script-runner. This came from something other than script-runner"
         assert (kind, said in message) == ("RequestRejected", True), message
     else:
-        said = f"at {server.url}: answer 200 is larger than 32 MiB. {IS_IT}"
+        said = f"at {server.url}: response 200 is larger than 32 MiB. {IS_IT}"
         assert (kind, message[-len(said) :]) == ("InvalidResponse", said)
     assert int(kibibytes) < MEMORY_MIB * 1024

@@ -44,11 +44,11 @@ class Broken(NamedTuple):
 
 
 def lost(cause: str) -> str:
-    return rf"the connection was lost before an answer came \({cause}\)"
+    return rf"the connection was lost before a response came \({cause}\)"
 
 
 def cut(cause: str) -> str:
-    return rf"answer 20\d was cut off \({cause}\)"
+    return rf"response 20\d was cut off \({cause}\)"
 
 
 def first(count: int, end: Action) -> Fault:
@@ -123,7 +123,7 @@ def test_an_answer_that_does_not_come_whole_is_waited_for_up_to_the_limit(
     with faulty(place, fault) as server:
         tried = place.try_at(server.url)
     hint = STILL_RUNNING if place.is_run else OVERLOADED
-    said = rf"no whole answer within {short_limits:g} s"
+    said = rf"no whole response within {short_limits:g} s"
     tried.failed(RequestTimedOut, f"{place.line} at {server.url}", said, hint)
     # A wait looks again as long as the runner may be away, which is as long here.
     assert short_limits * 0.9 < tried.seconds < 2 * short_limits + SLACK_SECONDS
@@ -184,7 +184,7 @@ def test_a_half_open_connection_is_waited_for_up_to_the_limit(
         )
         tried = place.try_at(url)
     hint = STILL_RUNNING if place.is_run else OVERLOADED
-    said = f"no whole answer within {short_limits:g} s"
+    said = f"no whole response within {short_limits:g} s"
     tried.failed(RequestTimedOut, f"{place.line} at {url}", said, hint)
     assert len(accepted) == 1
     assert short_limits * 0.9 < tried.seconds < short_limits + SLACK_SECONDS

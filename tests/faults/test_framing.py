@@ -34,9 +34,9 @@ pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone")
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked"
-NO_HTTP = r"what came is no HTTP answer \((Remote|Local)ProtocolError: .+\)"
-CUT = r"answer 20\d was cut off \(RemoteProtocolError: .+\)"
-NOT_JSON = r'answer 20\d is not JSON (\(".*"\)|\(empty\))'
+NO_HTTP = r"what came is no HTTP response \((Remote|Local)ProtocolError: .+\)"
+CUT = r"response 20\d was cut off \(RemoteProtocolError: .+\)"
+NOT_JSON = r'response 20\d is not JSON (\(".*"\)|\(empty\))'
 
 
 class Framed(NamedTuple):
@@ -109,17 +109,17 @@ FRAMED = {
         body_as(lambda body: body, b"Transfer-Encoding: gzip"), NO_HTTP
     ),
     "text that is called gzip": Framed(
-        packed_as(b"gzip", lambda body: body), r"answer 20\d is not the gzip it says it is.*"
+        packed_as(b"gzip", lambda body: body), r"response 20\d is not the gzip it says it is.*"
     ),
     "gzip that is cut": Framed(
         packed_as(b"gzip", lambda body: gzip.compress(body)[:-30]), NOT_JSON
     ),
     "gzip with a wrong sum": Framed(
         packed_as(b"gzip", lambda body: gzip.compress(body)[:-8] + b"\0" * 8),
-        r"answer 20\d is not the gzip it says it is.*",
+        r"response 20\d is not the gzip it says it is.*",
     ),
     "gzip that is called deflate": Framed(
-        packed_as(b"deflate", gzip.compress), r"answer 20\d is not the deflate it says it is.*"
+        packed_as(b"deflate", gzip.compress), r"response 20\d is not the deflate it says it is.*"
     ),
     "gzip that nobody names": Framed(body_as(gzip.compress), NOT_JSON),
     "a head without an end": Framed(lambda _: OK + b"A: b\r\n" * 20_000, NO_HTTP),
@@ -147,7 +147,7 @@ def test_an_answer_that_is_longer_than_what_comes_is_waited_for_up_to_the_limit(
     with faulty(place, lambda whole, _: [longer(whole)]) as server:
         tried = place.try_at(server.url)
     hint = STILL_RUNNING if place.is_run else OVERLOADED
-    said = rf"no whole answer within {short_limits:g} s"
+    said = rf"no whole response within {short_limits:g} s"
     tried.failed(RequestTimedOut, f"{place.line} at {server.url}", said, hint)
 
 
@@ -191,7 +191,9 @@ def test_an_answer_in_an_unusual_but_right_frame_is_read(
 def test_what_follows_an_answer_is_never_taken_for_the_next_answer(extra: str) -> None:
     def answer(request: Request) -> list[Step]:
         job_id = request.target.removeprefix("/jobs/")
-        job = json_answer(200, documented("getJob", "succeeded") | {"stdoutPreview": job_id})
+        job = json_answer(
+            200, documented("getJob", "succeeded") | {"jobId": job_id, "stdoutPreview": job_id}
+        )
         other = json_answer(200, documented("getJob", "succeeded") | {"stdoutPreview": "not asked"})
         if extra == "the rest of a length that is too short":
             body = job.partition(b"\r\n\r\n")[2]

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from script_runner import InvalidResponse, RequestRejected, lines, pages
+from script_runner import InvalidResponse, RequestRejected, disconnect
+from tests.faults.conftest import change
 from tests.faults.places import (
     LOGS,
     PLACES,
@@ -17,7 +18,7 @@ from tests.faults.places import (
     kind_of,
 )
 from tests.script_runner.documented import documented
-from tests.script_runner.page_server import MemoryLog, wanted_page
+from tests.script_runner.page_server import page_for, wanted_page
 from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_answer
 
 pytestmark = pytest.mark.usefixtures("soon_gone")
@@ -81,7 +82,6 @@ BAD_PAGES: dict[str, BadPage] = {
 
 def shrunk(place: Place, name: str, limit: int) -> str:
     """What is said of a log whose pages say that it has become shorter."""
-    # The size that a job has is that of its log only where the job has ended.
     is_known = bool(place.healthy) or place.block == "run-script-sync"
     if name == "have a negative size":
         return f" has shrunk from {SIZE if is_known else 0} to -5 bytes"
@@ -105,7 +105,7 @@ class Log:
             yield self._job()
             return
         stream, offset, limit = wanted_page(request)
-        page = MemoryLog(RAW if stream == self._stream else b"").page(offset, limit).to_dict()
+        page = page_for(request, RAW if stream == self._stream else b"")
         if stream == self._stream:
             self._seen += 1
             if self._seen > self._place.healthy:
@@ -125,15 +125,14 @@ class Log:
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 @pytest.mark.parametrize("page_bytes", [4, 16, 64])
 def test_pages_that_do_not_fit_together_are_an_invalid_response(
-    place: Place, stream: str, page_bytes: int, monkeypatch: pytest.MonkeyPatch
+    place: Place, stream: str, page_bytes: int
 ) -> None:
     if place.block == "get-job-logs":
         place = dataclasses.replace(place, inputs={**place.inputs, "stream": stream})
-    for module in (lines, pages):
-        monkeypatch.setattr(module, "PAGE_BYTES", page_bytes)
+    change(page_bytes=page_bytes)
     for name, bad in BAD_PAGES.items():
         # Another server may listen at the port of an earlier one.
-        monkeypatch.setattr(lines, "_indexes", lines._Indexes())
+        disconnect()
         with MisbehavingServer(Log(place, stream, bad).answer) as server:
             tried = place.try_at(server.url)
         at = page_bytes * place.healthy
@@ -164,9 +163,9 @@ def test_a_log_that_is_said_to_be_huge_and_comes_byte_by_byte_is_given_up_at_onc
             return
         _, offset, _ = wanted_page(request)
         ends = {"offset": offset, "nextOffset": offset + 1, "totalSize": 10**12, "data": "a"}
-        yield json_answer(200, MemoryLog(b"").page(0, 1).to_dict() | ends)
+        yield json_answer(200, page_for(request, b"") | ends)
 
-    for name in ("run-script-sync, its output", "get-job-logs", "wait-for-job, new lines"):
+    for name in ("run-script-sync, its output", "get-job-logs"):
         with MisbehavingServer(answer) as server:
             tried = PLACES[name].try_at(server.url)
         assert type(tried.error) is InvalidResponse, tried

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from generated_client.models import LogPage
-from script_runner import InvalidResponse, RequestRejected, RunnerUnreachable, lines, pages
-from script_runner.pages import RunnerLog
+from script_runner import InvalidResponse, RequestRejected, RunnerUnreachable, disconnect
+from script_runner.logs import Log, Page, Reading
 from tests.faults.attempts import Attempt, attempt
+from tests.faults.conftest import change
 from tests.support.runner_process import RunnerProcess
 from tests.support.waiting import wait_until
 
@@ -127,16 +127,15 @@ def between_pages(
     monkeypatch: pytest.MonkeyPatch, page_bytes: int, do: Callable[[], object]
 ) -> None:
     """Read logs by small pages, and do something before the second page that is read."""
-    monkeypatch.setattr(lines, "_indexes", lines._Indexes())
-    for module in (lines, pages):
-        monkeypatch.setattr(module, "PAGE_BYTES", page_bytes)
-    page, before = RunnerLog.page, iter([lambda: None, do])
+    disconnect()
+    change(page_bytes=page_bytes)
+    page, before = Log.page, iter([lambda: None, do])
 
-    def then_page(log: RunnerLog, offset: int, limit: int) -> LogPage:
+    def then_page(log: Log, offset: int, limit: int) -> Reading[Page]:
         next(before, lambda: None)()
         return page(log, offset, limit)
 
-    monkeypatch.setattr(RunnerLog, "page", then_page)
+    monkeypatch.setattr(Log, "page", then_page)
 
 
 WANTED = [str(number) for number in range(1, NUMBERS + 1)]
@@ -170,7 +169,7 @@ def test_a_runner_that_goes_away_between_two_pages_is_unreachable_and_then_read_
             # The second page, by its offset.
             pattern = (
                 rf"GET /jobs/(\w+)/logs\?stream=stdout&offset={page_bytes}&limit=\d+ at "
-                rf"{re.escape(process.url)}: (the connection was lost before an answer came|"
+                rf"{re.escape(process.url)}: (the connection was lost before a response came|"
                 r"no connection) \(.+\)\. .+"
             )
             found = re.fullmatch(pattern, str(tried.error))

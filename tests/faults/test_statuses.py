@@ -59,8 +59,8 @@ def check_final(place: Place, tried: Attempt, url: str, status: int) -> None:
         )  # fmt: skip
         return
     body = r"\(empty\)" if status in BODYLESS else re.escape('("{"ok": false, ') + r'.*"\)'
-    why = rf"(is not an answer of script-runner|{NO_STATUS}|lacks the field \w+)"
-    said = rf"answer {status} {why} {body}"
+    why = rf"(is not a response of script-runner|{NO_STATUS}|lacks the field \w+)"
+    said = rf"response {status} {why} {body}"
     tried.failed(InvalidResponse, line, said, REDIRECT if status >= 300 else IS_IT)
 
 
@@ -103,7 +103,7 @@ def test_a_status_without_a_body_is_no_answer(place: Place, status: int) -> None
     with answering(place, http_answer(status)) as server:
         tried = place.try_at(server.url)
     line = f"{place.line} at {server.url}"
-    said = rf"answer {status} (is not an answer of script-runner|is not JSON) \(empty\)"
+    said = rf"response {status} (is not a response of script-runner|is not JSON) \(empty\)"
     tried.failed(InvalidResponse, line, said, REDIRECT if status >= 300 else IS_IT)
 
 
@@ -120,9 +120,9 @@ def test_a_good_answer_at_another_status_is_no_answer(place: Place) -> None:
         if status not in (place.good_status, *BODYLESS)
     ]
     for status, url, tried in tried_at_each(place, statuses, at_status):
-        why = r"is not an answer of script-runner|lacks|is not as described"
+        why = r"is not a response of script-runner|lacks|is not as described"
         hint = REDIRECT if status >= 300 else IS_IT
-        said = rf"answer {status} ({why}).+\)"
+        said = rf"response {status} ({why}).+\)"
         tried.failed(InvalidResponse, f"{place.line} at {url}", said, hint)
 
 
@@ -131,6 +131,7 @@ HINTS = {
     404: "Is this the URL of a script-runner, with nothing missing or added?",
     407: "The proxy of the environment (HTTP_PROXY) wants credentials.",
 }
+PROXY = "A proxy lost the runner behind it: is it running? Try again."
 OTHER = "This came from something other than script-runner: check the URL."
 
 
@@ -139,6 +140,8 @@ def test_a_good_answer_at_the_status_of_an_error_is_an_error(place: Place) -> No
     for status, url, tried in tried_at_each(place, tried_statuses(place, 400, 600), at_status):
         said = rf"{status} no error of script-runner \(\"\{{.+\"\)"
         hint = HINTS.get(status, OTHER)
+        if status in (502, 503, 504):
+            hint = MAY_RUN if place.is_run else PROXY
         tried.failed(RequestRejected, f"{place.line} at {url}", said, hint)
 
 
@@ -151,7 +154,7 @@ def test_an_information_without_an_answer_is_waited_for_up_to_the_limit(
     with answering(place, information) as server:
         tried = place.try_at(server.url)
     hint = STILL_RUNNING if place.is_run else OVERLOADED
-    said = rf"no whole answer within {short_limits:g} s"
+    said = rf"no whole response within {short_limits:g} s"
     tried.failed(RequestTimedOut, f"{place.line} at {server.url}", said, hint)
 
 
@@ -184,7 +187,7 @@ def test_an_answer_after_every_information_is_read(place: Place) -> None:
 @at_every_operation
 def test_an_information_and_then_the_end_is_an_unreachable_runner(place: Place) -> None:
     hint = MAY_RUN if place.is_run else TRY_AGAIN
-    said = r"the connection was lost before an answer came \(.+\)"
+    said = r"the connection was lost before a response came \(.+\)"
     for status in (100, 102, 199):
         information = b"HTTP/1.1 %d Said\r\n\r\n" % status
         with faulty(place, lambda *_, sent=information: [sent, Action.CLOSE]) as server:
@@ -199,7 +202,7 @@ def test_a_switch_of_protocols_is_no_answer(place: Place) -> None:
     )
     with answering(place, switch) as server:
         tried = place.try_at(server.url)
-    said = r"what came is no HTTP answer \(.+\)"
+    said = r"what came is no HTTP response \(.+\)"
     tried.failed(InvalidResponse, f"{place.line} at {server.url}", said, IS_IT)
 
 
@@ -241,7 +244,7 @@ def test_a_redirect_is_not_followed_and_no_other_server_hears_of_it(
         tried = place.try_at(server.url)
     assert other.connections == 0
     line = f"{place.line} at {server.url}"
-    said = rf'answer {status} is not an answer of script-runner \("moved"\)'
+    said = rf'response {status} is not a response of script-runner \("moved"\)'
     tried.failed(InvalidResponse, line, said, REDIRECT)
     asked = [f"{request.method} {request.target}" for request in server.requests]
     assert asked[-1] == place.line

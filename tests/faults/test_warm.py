@@ -6,17 +6,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from script_runner import (
-    ANSWER_SECONDS,
-    SYNC_RUN_SECONDS,
-    RequestTimedOut,
-    RunnerUnreachable,
-    client,
-)
-from script_runner.limits import time_limit
+from script_runner import RequestTimedOut, RunnerUnreachable, Settings
 from tests.faults.attempts import MAY_RUN, OVERLOADED, STILL_RUNNING, TRY_AGAIN, attempt
-from tests.faults.places import RUN, Place, at_every_block, healthy_answer, kind_of
-from tests.faults.test_connections import RESET, SLACK_SECONDS, lost
+from tests.faults.conftest import change
+from tests.faults.places import (
+    LOGS,
+    RUN,
+    Place,
+    at_every_block,
+    at_every_place,
+    faulty,
+    healthy_answer,
+    kind_of,
+)
+from tests.faults.test_connections import RESET, SLACK_SECONDS, lost, silent
 from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step
 
 
@@ -61,7 +64,7 @@ def test_a_warm_connection_that_falls_silent_and_is_reset_is_an_error_and_no_run
         tried.failed(RunnerUnreachable, line, lost(RESET), hint)
     else:
         hint = STILL_RUNNING if place.is_run else OVERLOADED
-        said = f"no whole answer within {short_limits:g} s"
+        said = f"no whole response within {short_limits:g} s"
         tried.failed(RequestTimedOut, line, said, hint)
     assert tried.seconds < short_limits + SLACK_SECONDS
     assert (server.connections, len(server.requests)) == (1, 2)
@@ -69,29 +72,15 @@ def test_a_warm_connection_that_falls_silent_and_is_reset_is_an_error_and_no_run
 
 
 @pytest.mark.usefixtures("small_pages")
-@at_every_block
-def test_each_call_may_take_as_long_as_is_documented(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limits: list[float] = []
-
-    def spy(seconds: float) -> object:
-        limits.append(seconds)
-        return time_limit(seconds)
-
-    monkeypatch.setattr(client, "time_limit", spy)
-    is_async = place.block == "run-script-async"
-    inputs = {**place.inputs, "timeout_seconds": 300}
-    with MisbehavingServer(
-        lambda request: [healthy_answer(place.block if is_async else "get-job-status", request)]
-    ) as server:
-        tried = attempt(place.block, server.url, **inputs)
-    assert tried.outputs is not None, tried.error
-    is_sync_run = place.block == "run-script-sync"
-    assert limits == [
-        SYNC_RUN_SECONDS if is_sync_run and kind_of(request) == RUN else ANSWER_SECONDS
-        for request in server.requests
-    ]
-    assert (ANSWER_SECONDS, SYNC_RUN_SECONDS) == (30, 300)
-    has_log = place.block in ("run-script-sync", "get-job-logs", "wait-for-job")
-    assert len(limits) > 1 if has_log else len(limits) == 1
+@at_every_place
+def test_each_call_may_take_as_long_as_is_documented(place: Place) -> None:
+    assert (Settings().response_seconds, Settings().sync_run_seconds) == (30, 300)
+    change(response_seconds=0.1, sync_run_seconds=0.3, missing_output_seconds=0)
+    if place.block == "wait-for-job" and (place.healthy or place.kind == LOGS):
+        pytest.skip("a wait goes on when a later call takes too long")
+    with faulty(place, silent) as server:
+        tried = place.try_at(server.url)
+    is_sync_run = place.block == "run-script-sync" and place.is_run
+    said = f"no whole response within {0.3 if is_sync_run else 0.1} s"
+    hint = STILL_RUNNING if place.is_run else OVERLOADED
+    tried.failed(RequestTimedOut, f"{place.line} at {server.url}", said, hint)

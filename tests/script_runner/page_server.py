@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from generated_client.models import LogPage
 from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, json_answer
@@ -31,6 +31,8 @@ class MemoryLog:
         cuts_characters: bool = True,
         largest_page: int = LARGEST_PAGE_BYTES,
         growth: Iterable[bytes] = (),
+        job_id: str = "job_1",
+        stream: str = "stdout",
     ) -> None:
         """Hold a log.
 
@@ -40,6 +42,8 @@ class MemoryLog:
                 server; else it ends before a character that would be cut, as by the local runner.
             largest_page: The most bytes of a page, whatever is asked for.
             growth: What the script writes before each request after the first one.
+            job_id: Whose log it is.
+            stream: Which of its streams.
         """
         self.name = "the log in memory"
         self.raw = raw
@@ -48,6 +52,8 @@ class MemoryLog:
         self._cuts_characters = cuts_characters
         self._largest_page = largest_page
         self._growth = list(growth)
+        self._job_id = job_id
+        self._stream = stream
 
     def page(self, offset: int, limit: int) -> LogPage:
         """The page of at most `limit` bytes from the byte `offset`."""
@@ -59,8 +65,8 @@ class MemoryLog:
         self.bytes_sent += used
         return LogPage(
             ok=True,
-            job_id="job_1",
-            stream="stdout",
+            job_id=self._job_id,
+            stream=self._stream,
             offset=offset,
             next_offset=offset + used,
             total_size=len(self.raw),
@@ -86,6 +92,19 @@ def wanted_page(request: Request) -> tuple[str, int, int]:
     return query["stream"][0], int(query["offset"][0]), int(query["limit"][0])
 
 
+def asked_job(request: Request) -> str:
+    """The id of the job that a request is about."""
+    *_, last_but_one, last = urlsplit(request.target).path.split("/")
+    return unquote(last_but_one if last in ("logs", "cancel") else last)
+
+
+def page_for(request: Request, raw: bytes) -> dict[str, object]:
+    """The page that a request for one wants, of a log that holds `raw`."""
+    stream, offset, limit = wanted_page(request)
+    log = MemoryLog(raw, job_id=asked_job(request), stream=stream)
+    return log.page(offset, limit).to_dict()
+
+
 def lines_in(raw: bytes) -> list[str]:
     """The lines of a log by the rule of the product, read from the whole of it."""
     *complete, last = raw.decode("utf-8", "replace").split("\n")
@@ -102,8 +121,10 @@ def log_server(page: Pages) -> Iterator[MisbehavingServer]:
     """A server of logs, whose pages a test makes."""
 
     def answer(request: Request) -> Iterator[Step]:
-        url = urlsplit(request.target)
-        made = page(url.path.split("/")[2], *wanted_page(request)[1:])
+        stream, offset, limit = wanted_page(request)
+        made = page(asked_job(request), offset, limit)
+        if not isinstance(made, Action):
+            made = made | {"jobId": asked_job(request), "stream": stream}
         yield made if isinstance(made, Action) else json_answer(200, made)
 
     with MisbehavingServer(answer) as server:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from tests.script_runner.documented import documented
-from tests.script_runner.page_server import MemoryLog
+from tests.script_runner.page_server import page_for, wanted_page
 from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, json_answer
 
 JOB_ID = "job_1"
@@ -56,10 +56,9 @@ class ScriptedRunner:
         url = urlsplit(request.target)
         if url.path.endswith("/logs"):
             self.log_requests += 1
-            query = {name: values[0] for name, values in parse_qs(url.query).items()}
-            log = MemoryLog(self._last.stdout if query["stream"] == "stdout" else self._last.stderr)
-            page = log.page(int(query["offset"]), int(query["limit"]))
-            yield json_answer(200, page.to_dict())
+            is_stdout = wanted_page(request)[0] == "stdout"
+            raw = self._last.stdout if is_stdout else self._last.stderr
+            yield json_answer(200, page_for(request, raw))
             return
         state = self._states[min(self.looks, len(self._states) - 1)]
         self.looks += 1

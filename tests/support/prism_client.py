@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator
 
 import httpx
-import pytest
 
 from generated_client import Client
-from script_runner import Runner
+from tests.support.misbehaving_server import MisbehavingServer, Request, Step, http_answer
 
 PRISM_ERROR_TYPE = "https://stoplight.io/prism/errors#"
 
@@ -18,26 +17,38 @@ class PrismError(Exception):
     """Prism refused the request or had no such answer; the API never said this."""
 
 
-def prefer_answers(
-    monkeypatch: pytest.MonkeyPatch, runner: Runner, prefer: Callable[[str], str]
-) -> None:
-    """Make a runner ask the mock for certain answers, and raise for errors of Prism.
+@contextlib.contextmanager
+def preferring(mock_url: str, prefer: Callable[[Request], str]) -> Iterator[MisbehavingServer]:
+    """A server before the mock, which asks it for certain responses.
 
     Args:
-        monkeypatch: Undoes it.
-        runner: A runner at the URL of the mock.
-        prefer: The `Prefer` header for the path of a request.
+        mock_url: Where the mock listens.
+        prefer: The `Prefer` header for a request, such as `code=404, example=job-not-found`.
+
+    Yields:
+        The server; its `requests` are those that the mock saw.
+
+    Raises:
+        PrismError: At the end, if Prism refused a request or has no such response.
     """
-    request = runner._transport.request
+    errors: list[PrismError] = []
 
-    def preferring(
-        method: str, url: str, *, headers: Mapping[str, str] | None = None, **parts: Any
-    ) -> httpx.Response:
-        response = request(method, url, headers={**(headers or {}), "Prefer": prefer(url)}, **parts)
-        refuse_prism_error(response)
-        return response
+    def forwarded(request: Request) -> Iterator[Step]:
+        headers = {"Prefer": prefer(request), "Content-Type": "application/json"}
+        response = client.request(
+            request.method, request.target, content=request.body or None, headers=headers
+        )
+        if error := _prism_error(response, response.content):
+            errors.append(error)
+        yield http_answer(response.status_code, response.content, "Content-Type: application/json")
 
-    monkeypatch.setattr(runner._transport, "request", preferring)
+    with (
+        httpx.Client(base_url=mock_url, trust_env=False) as client,
+        MisbehavingServer(forwarded) as server,
+    ):
+        yield server
+    if errors:
+        raise errors[0]
 
 
 def _prism_error(response: httpx.Response, body: bytes) -> PrismError | None:

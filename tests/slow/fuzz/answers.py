@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from script_runner import InvalidInput, RequestRejected, RequestTimedOut, ScriptRunnerError
-from script_runner.waiting import AWAY_STATUS_CODES
+from script_runner import InvalidInput, RequestRejected, ScriptRunnerError, WaitTimedOut
 from tests.faults.attempts import attempt
 from tests.faults.places import FIRST_PLACES, LOGS, kind_of
 from tests.slow.fuzz.inputs import json_values
@@ -143,9 +142,10 @@ def check_answers(spoiled: Spoiled) -> None:
     assert len(server.requests) < 200
     head, _, body = answered[-1].partition(b"\r\n\r\n")
     status = int(head.split()[1])
-    if spoiled.block == "wait-for-job" and status in AWAY_STATUS_CODES and answered[:-1]:
-        # A runner that is away is waited for, here to the end of the wait.
-        assert not tried.error or type(tried.error) in (RequestRejected, RequestTimedOut)
+    if spoiled.block == "wait-for-job" and answered[:-1]:
+        # Once the job was seen only its loss ends the wait.
+        assert type(tried.error) in (type(None), RequestRejected, WaitTimedOut), tried.error
+        assert not isinstance(tried.error, RequestRejected) or status >= 400
     else:
         assert isinstance(tried.error, RequestRejected) == (status >= 400), tried.error
     if isinstance(tried.error, RequestRejected):

@@ -39,10 +39,11 @@ json_values = st.recursive(
 """Any JSON value, and some that JSON does not have: infinities and half a surrogate pair."""
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-ids = texts.filter(bool) | st.sampled_from([".", "..", "a/b?c#d", "%2F", " a ", "+", "\x00"])
+script_ids = texts.filter(bool) | st.sampled_from([".", "..", "a/b?c#d", "%2F", " a ", "+", "\x00"])
+job_ids = script_ids.filter(lambda text: text not in (".", ".."))
 VALID: dict[str, st.SearchStrategy[Any]] = {
-    "script_id": ids,
-    "job_id": ids,
+    "script_id": script_ids,
+    "job_id": job_ids,
     "args": st.lists(texts, max_size=4),
     "stream": st.sampled_from(["stdout", "stderr"]),
     "offset": st.integers(0, 6),

@@ -1,0 +1,364 @@
+"""`ScriptRunner`, a script-runner at one URL, and `connect`, which shares them."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from generated_client.api.jobs import cancel_job, get_job, get_job_logs, run_script
+from generated_client.models import AcceptedJob, Job, LogPage
+from script_runner._base import DEFAULTS, BaseRunner
+from script_runner._call import AnyOperation, ModelT, Operation
+from script_runner._explain import FAILURES, PYTHON_HINTS, Hints
+from script_runner._fork import renew_after_fork
+from script_runner._http import HttpClient
+from script_runner._settings import DEFAULT_URL, Settings
+from script_runner._waiting import (
+    Ended,
+    GetJob,
+    Listener,
+    OnLine,
+    OnPoll,
+    OnProgress,
+    Sleep,
+    Steps,
+)
+from script_runner.errors import ScriptRunnerError
+from script_runner.logs import LogLines, PageRequest, Reading, Stream
+
+MAX_CONNECTED = 32
+"""The most runners that `connect` keeps; the one longest unused goes first."""
+
+T = TypeVar("T")
+KindT = TypeVar("KindT")
+
+
+class ScriptRunner(BaseRunner):
+    """A script-runner at one URL, with connections that stay open between calls.
+
+    Safe to use from many threads at once, and after a fork.
+
+        with ScriptRunner("http://localhost:3000") as runner:
+            job = runner.wait(runner.start("count", "6"), timeout=60)
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        token: str | None = None,
+        timeout: float | None = None,
+        settings: Settings = DEFAULTS,
+        hints: Hints = PYTHON_HINTS,
+    ) -> None:
+        """Prepare it; nothing is sent. See `BaseRunner`."""
+        super().__init__(url, token=token, timeout=timeout, settings=settings, hints=hints)
+        self._http = HttpClient(self._address, settings)
+        # One that `connect` has dropped closes its connections when the last call has ended.
+        weakref.finalize(self, self._http.close)
+
+    def __enter__(self) -> Self:
+        """Close the connections at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; one in use closes at the end of its call."""
+        self._http.close()
+
+    # -- the verbs
+
+    def start(self, script_id: str, *args: str) -> str:
+        """Start a script and do not wait for its end.
+
+        Args:
+            script_id: The id of an allow-listed script.
+            args: Its arguments.
+
+        Returns:
+            The id of the job.
+
+        Raises:
+            ScriptRunnerError: See `call`.
+        """
+        body = self._run_request(script_id, args, "async")
+        return self.call(run_script, body=body, returns=AcceptedJob).job_id
+
+    def run(self, script_id: str, *args: str, timeout: float | None = None) -> Job:
+        """Run a script to its end. A script that fails is a result: see `status` and `code`.
+
+        Args:
+            script_id: The id of an allow-listed script.
+            args: Its arguments.
+            timeout: How many seconds it may take, 300 by default.
+
+        Raises:
+            ScriptRunnerError: See `call`.
+        """
+        seconds = self.settings.sync_run_seconds if timeout is None else timeout
+        body = self._run_request(script_id, args, "sync")
+        return self.call(run_script, body=body, returns=Job, timeout=seconds)
+
+    def status(self, job_id: str) -> Job:
+        """The job as it is now.
+
+        Raises:
+            ScriptRunnerError: See `call`.
+        """
+        return self.call(get_job, job_id)
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job, or tell its script to end.
+
+        Returns:
+            The job: canceled, or running until its script has ended, or as it had ended before.
+
+        Raises:
+            ScriptRunnerError: See `call`.
+        """
+        return self.call(cancel_job, job_id)
+
+    def wait(
+        self,
+        job_id: str,
+        *,
+        timeout: float | None = None,
+        on_line: OnLine | None = None,
+        on_progress: OnProgress | None = None,
+        on_poll: OnPoll | None = None,
+        max_lines: int | None = None,
+    ) -> Job:
+        """Wait until a job has ended.
+
+        Once the job was seen, a runner that is away, a response that is cut off or a log that
+        cannot be read does not end the wait.
+
+        Args:
+            job_id: The job.
+            timeout: The longest wait in seconds, 300 by default; 0 polls once. A poll may end up
+                to `Settings.last_poll_seconds` later.
+            on_line: Called with each new line of the job's output and the name of its stream. If
+                the timeout is over before the output was read, with the lines up to then. A line
+                of more than `Settings.max_open_line` characters is shortened; of one that is
+                written over (`\\r`) such that only its last state remains.
+            on_progress: Called with the last percentage in what the script has newly printed.
+            on_poll: Called with the job after each poll.
+            max_lines: The most lines of each stream that are passed on; None for all.
+
+        Returns:
+            The ended job.
+
+        Raises:
+            InvalidInput: If the timeout is no number of seconds.
+            WaitTimedOut: If the job has not ended in time; it goes on.
+            ScriptRunnerError: See `call`.
+        """
+        listener = Listener(on_line, on_progress, on_poll)
+        wait = self._wait(job_id, timeout, max_lines)
+        return self._take(job_id, wait.steps(with_output=listener.wants_output), listener)
+
+    def lines(
+        self, job_id: str, stream: Stream = "stdout", *, offset: int = 0, limit: int = 100
+    ) -> LogLines:
+        """Lines of a job's log. What was counted once is not read again: a later page is one call.
+
+        Args:
+            job_id: The job.
+            stream: `stdout` or `stderr`.
+            offset: The first line wanted, from 0; past the end there are none.
+            limit: The most lines wanted.
+
+        Raises:
+            InvalidInput: If there is no such stream, offset or limit.
+            ScriptRunnerError: See `call`; InvalidResponse also if the pages of the log do not fit
+                together, or it has become shorter.
+        """
+        return self._read(job_id, self._lines(job_id, stream, offset, limit))
+
+    def output(self, job: Job, stream: Stream = "stdout") -> str:
+        """The whole of what a job wrote to a stream, as far as the runner kept it.
+
+        Args:
+            job: An ended job.
+            stream: `stdout` or `stderr`.
+
+        Raises:
+            InvalidInput: If there is no such stream.
+            ScriptRunnerError: See `call`.
+        """
+        return self._read(job.job_id, self._output(job, stream))
+
+    # -- calls
+
+    @overload
+    def call(
+        self,
+        operation: Operation[ModelT],
+        *arguments: object,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> ModelT: ...
+
+    @overload
+    def call(
+        self,
+        operation: AnyOperation,
+        *arguments: object,
+        returns: type[KindT],
+        timeout: float | None = None,
+        **options: Any,
+    ) -> KindT: ...
+
+    def call(
+        self,
+        operation: AnyOperation,
+        *arguments: object,
+        returns: type[Any] | None = None,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> Any:
+        """Call an operation of the API once; it is never repeated.
+
+        Args:
+            operation: A module of `generated_client.api.jobs`: `run_script`, `get_job`,
+                `get_job_logs` or `cancel_job`.
+            arguments: What the operation takes by position, such as the job id.
+            returns: The model wanted, for an operation that has several.
+            timeout: How many seconds the whole of the call may take: finding the host, connecting,
+                the request and the response.
+            options: What the operation takes by name, such as `body`.
+
+        Returns:
+            The response, a model of `generated_client.models`, each field of its type, and for
+            the job and stream that were asked for.
+
+        Raises:
+            InvalidInput: If the arguments cannot be sent, or the timeout is too long.
+            RunnerUnreachable: If no response came.
+            RequestTimedOut: If the response was not whole within the timeout.
+            RequestRejected: If the response was an HTTP error.
+            InvalidResponse: If the response was not one of the API, or not for what was asked.
+        """
+        call = self._calls.begin(operation, arguments, options, timeout)
+        client = call.client(self._http)
+        try:
+            response = operation.sync_detailed(*arguments, client=client, **options)
+            return call.checked(response, returns)
+        except FAILURES as failure:
+            error = call.explained(failure)
+        # Outside of `except`: else the error would hold the failure, which may show credentials.
+        raise error
+
+    def _page(self, job_id: str, request: PageRequest) -> LogPage:
+        return self.call(
+            get_job_logs,
+            job_id,
+            stream=request.stream,
+            offset=request.offset,
+            limit=request.limit,
+            timeout=request.timeout,
+        )
+
+    def _read(self, job_id: str, reading: Reading[T]) -> T:
+        """Bring a generator of `script_runner.logs` the pages it asks for."""
+        try:
+            request = next(reading)
+            while True:
+                request = reading.send(self._page(job_id, request))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _take(self, job_id: str, steps: Steps, listener: Listener) -> Job:
+        """Take the steps of a wait."""
+        step = next(steps)
+        while not isinstance(step, Ended):
+            if isinstance(step, GetJob | PageRequest):
+                try:
+                    got = self._poll(job_id, step)
+                except ScriptRunnerError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(got)
+                continue
+            if isinstance(step, Sleep):
+                time.sleep(step.seconds)
+            else:
+                listener.hear(step)
+            step = next(steps)
+        return step.job
+
+    def _poll(self, job_id: str, step: GetJob | PageRequest) -> Job | LogPage:
+        if isinstance(step, GetJob):
+            return self.call(get_job, job_id, timeout=step.timeout)
+        return self._page(job_id, step)
+
+
+class _Connected:
+    """The runners that `connect` has made, by URL and hints. Safe between threads."""
+
+    def __init__(self) -> None:
+        self._runners: OrderedDict[tuple[str, Hints], ScriptRunner] = OrderedDict()
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Take a lock of one's own; the runners renew themselves."""
+        self._lock = threading.Lock()
+
+    def get(self, url: str, hints: Hints, settings: Settings) -> ScriptRunner:
+        key = (url, hints)
+        with self._lock:
+            runner = self._runners.get(key)
+            if runner is None:
+                runner = self._runners[key] = ScriptRunner(url, hints=hints, settings=settings)
+            self._runners.move_to_end(key)
+            if len(self._runners) > MAX_CONNECTED:
+                self._runners.popitem(last=False)
+            return runner
+
+    def forget(self) -> None:
+        with self._lock:
+            self._runners.clear()
+
+
+_connected = _Connected()
+
+
+def connect(
+    url: str = DEFAULT_URL, *, hints: Hints = PYTHON_HINTS, settings: Settings = DEFAULTS
+) -> ScriptRunner:
+    """The script-runner at a URL; the same object each time, so that its connections stay warm.
+
+    Nothing is sent yet. All callers share it, so it is not to be closed.
+
+    Args:
+        url: `http://host:port`, with a prefix (`/tools`) if a proxy has one, and with
+            credentials (`http://any:TOKEN@host:port`) if the runner wants a token.
+        hints: What messages of errors tell their reader to use.
+        settings: Times and limits; they count the first time that a URL is connected.
+
+    Raises:
+        InvalidInput: See `ScriptRunner`.
+    """
+    if not isinstance(url, str):
+        # It may be no key; the constructor says what is wrong with it.
+        return ScriptRunner(url, hints=hints)
+    return _connected.get(url, hints, settings)
+
+
+def disconnect() -> None:
+    """Forget the runners that `connect` has made; each closes when its last call has ended."""
+    _connected.forget()

@@ -1,0 +1,211 @@
+"""The exact text of a log, from pages of bytes that a server cuts and decodes one by one.
+
+A page may begin and end inside a character. What is inside it decodes right all the same: in
+UTF-8 the state of a decoder depends on the last three bytes only, and a newline byte is never part
+of another character. So text is lost only where a character lies across the end of a page; such a
+page is used up to the begin of that character, where the next page begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from generated_client.models import Job, LogPage
+from script_runner._settings import DEFAULT_PAGE_BYTES
+from script_runner.errors import InvalidResponse
+
+Stream = Literal["stdout", "stderr"]
+"""The two streams of a job's output."""
+
+STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
+
+REPLACEMENT = "\ufffd"
+"""What a server puts in the place of bytes that it cannot decode."""
+
+MAX_CHARACTER_BYTES = 4
+
+REASON_ANCHOR_CHARACTERS = 64
+"""By how much of the end of a log it is found in a preview that goes on after it."""
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """The page of at most `limit` bytes from the byte `offset` of a stream.
+
+    Attributes:
+        timeout: How many seconds it may take; None for as long as any call.
+    """
+
+    stream: Stream
+    offset: int
+    limit: int
+    timeout: float | None = None
+
+
+T = TypeVar("T")
+
+Reading = Generator[PageRequest, LogPage, T]
+"""Yields what it wants to read, is sent the page, and returns what it made of all of them."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that can be one of the log.
+
+    Attributes:
+        start: Its first byte.
+        end: The byte after its last one.
+        text: The text of its bytes.
+        raw: The same as UTF-8, which is as long as the bytes but for replacements.
+        total_size: The bytes in the log now.
+        truncated: Whether the runner threw away what came after, because the log was full.
+    """
+
+    start: int
+    end: int
+    text: str
+    raw: bytes
+    total_size: int
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Log:
+    """One stream of a job.
+
+    Attributes:
+        stream: Which one.
+        name: What messages call it.
+        page_bytes: The size of its pages.
+        seconds_left: Gives the timeout of the next page, or raises if no time is left.
+    """
+
+    stream: Stream
+    name: str
+    page_bytes: int
+    seconds_left: Callable[[], float | None] = lambda: None
+
+    def page(self, offset: int, limit: int) -> Reading[Page]:
+        """Read a page.
+
+        Raises:
+            InvalidResponse: If it is not the one asked for, or brings much less than was asked for
+                and is there: by pages of a few bytes, a log said to be large would be read without
+                end.
+        """
+        page = yield PageRequest(self.stream, offset, limit, self.seconds_left())
+        got = page.next_offset - offset
+        most = min(limit, max(0, page.total_size - offset))
+        least = max(min(most, DEFAULT_PAGE_BYTES) - MAX_CHARACTER_BYTES + 1, min(most, 1))
+        if page.offset != offset or not least <= got <= most:
+            raise InvalidResponse(
+                f"{self.name}: asked for {limit} bytes from {offset}, got {page.offset} to "
+                f"{page.next_offset} of {page.total_size}. Is this a script-runner?"
+            )
+        raw = page.data.encode()
+        # A replacement is three bytes long and stands for one to three. Counted if it matters.
+        if got != len(raw) and not 0 < len(raw) - got <= 2 * page.data.count(REPLACEMENT):
+            raise InvalidResponse(
+                f"{self.name}: {len(page.data)} characters came for the bytes {offset} to "
+                f"{page.next_offset}, which cannot be their text. Is this a script-runner?"
+            )
+        return Page(offset, page.next_offset, page.data, raw, page.total_size, page.truncated)
+
+    def whole_characters(self, page: Page, end: int | None) -> Reading[Page]:
+        """A page up to the last place where no character is cut.
+
+        Args:
+            page: The page.
+            end: Where the log ends, so that nothing is cut there; None if it may go on.
+        """
+        if (end is not None and page.end >= end) or not page.text.endswith(REPLACEMENT):
+            return page
+        # What cannot be decoded at the end is one to three bytes, the begin of a character or not:
+        # the longest end of the page that is one replacement.
+        for size in range(min(MAX_CHARACTER_BYTES - 1, page.end - page.start), 1, -1):
+            cut = yield from self.page(page.end - size, size)
+            if cut.text == REPLACEMENT:
+                break
+        else:
+            size = 1
+        return Page(
+            page.start,
+            page.end - size,
+            page.text[:-1],
+            page.raw[: -len(REPLACEMENT.encode())],
+            page.total_size,
+            page.truncated,
+        )
+
+    def text(self, start: int, end: int) -> Reading[tuple[str, Page | None]]:
+        """The text of a part of a log, exactly as one decoder over all its bytes would give it.
+
+        Args:
+            start: The first byte; the beginning of the log or of a line.
+            end: The byte after the last one; at most the size of the log.
+
+        Returns:
+            The text, and the last page it came from.
+
+        Raises:
+            InvalidResponse: If the log turns out to be shorter than `end`.
+        """
+        parts: list[str] = []
+        page: Page | None = None
+        while start < end:
+            page = yield from self.page(start, min(self.page_bytes, end - start))
+            if page.total_size < end:
+                raise self.has_shrunk(end, page.total_size)
+            page = yield from self.whole_characters(page, end)
+            parts.append(page.text)
+            start = page.end
+        return "".join(parts), page
+
+    def has_shrunk(self, known: int, total_size: int) -> InvalidResponse:
+        """The error for a log that has become shorter than it was known to be."""
+        return InvalidResponse(
+            f"{self.name} has shrunk from {known} to {total_size} bytes. Was the runner's history "
+            "deleted? Ask again."
+        )
+
+
+def read_output(log: Log, job: Job) -> Reading[str]:
+    """The whole of what a job wrote to a stream, as far as the runner kept it.
+
+    It is the preview if that is complete: as long in UTF-8 as the log in bytes, nothing thrown
+    away, and nothing in it that could not be decoded (if a preview begins inside a character its
+    length may equal that of the log by chance). Else it is read from the log.
+    """
+    preview, size, truncated = output_of(job, log.stream)
+    if not truncated and len(preview.encode()) == size and REPLACEMENT not in preview:
+        return preview
+    text, _ = yield from log.text(0, size)
+    return text
+
+
+def output_of(job: Job, stream: Stream) -> tuple[str, int, bool]:
+    """Of one stream of a job its preview, its size in bytes, and whether it is truncated."""
+    if stream == "stdout":
+        return job.stdout_preview, job.stdout_size, job.stdout_truncated
+    return job.stderr_preview, job.stderr_size, job.stderr_truncated
+
+
+def reason_in_preview(job: Job, stderr: str) -> str:
+    """What the runner says of a job in the preview of its stderr alone: its log could not be
+    written for instance, or it could not be started.
+
+    Args:
+        job: The job, ended.
+        stderr: The whole of its stderr.
+
+    Returns:
+        The reason; empty if there is none, or if the preview is of output that was thrown away.
+    """
+    # A preview may begin inside a character.
+    preview = job.stderr_preview.lstrip(REPLACEMENT)
+    if job.stderr_truncated or stderr.endswith(preview):
+        return ""
+    end = stderr[-REASON_ANCHOR_CHARACTERS:]
+    return (preview.rpartition(end)[2] if end else preview).strip("\n")
