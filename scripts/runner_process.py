@@ -144,14 +144,16 @@ class RunnerProcess:
         # Not a pipe: nobody has to read it for the runner to go on.
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (`wait` closes it)
         inherited = {name: text for name, text in os.environ.items() if name != TOKEN_VARIABLE}
-        # Its own session: Ctrl-C in a terminal is for whoever started it, who then ends it.
-        self._process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.DEVNULL,
-            stderr=self._file,
-            env={**inherited, **self._environment},
-            start_new_session=True,
-        )
+        # A stdin that is not empty, which no script may read. A session of its own: Ctrl-C in a
+        # terminal is for whoever started it, who then ends it.
+        with Path(__file__).open("rb") as stdin:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=stdin,
+                stderr=self._file,
+                env={**inherited, **self._environment},
+                start_new_session=True,
+            )
         # Without certificates, which take longer to read than many a test.
         self.http = httpx.Client(timeout=CALL_SECONDS, trust_env=False, verify=False)
 

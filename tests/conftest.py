@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from scripts.mock import prism
+
+# Whoever is told to ignore it, as by nohup, has all that it starts ignore it. A handler is not
+# handed on.
+signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

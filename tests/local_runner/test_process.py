@@ -33,6 +33,7 @@ SCRIPTS = {
     "leaves-a-stubborn-child": f"#!/bin/sh\n{LEFT_STUBBORN} &\n",
     "leaves-a-daemon": f"{DAEMON}time.sleep(300)\n",
     "leaves-a-silent-daemon": f"{DAEMON}os.closerange(0, 3)\ntime.sleep(300)\n",
+    "reads": "#!/bin/sh\ncat\necho nothing more\n",
     "closes-its-outputs": f"#!/bin/sh\necho closing\nexec >&- 2>&-\n{UNTIL_FILE}\nexit 7\n",
     "prints-on-the-way": f"#!/bin/sh\necho one\necho bad >&2\n{UNTIL_FILE}\necho two\n",
     "floods": (
@@ -189,6 +190,10 @@ time.sleep(300)
         end_what_is_left_of(job_id)
         assert ended["status"] == "canceled"
         assert time.monotonic() - cancelled_at < 3
+
+
+def test_a_script_reads_nothing_from_the_stdin_of_the_runner(runner: RunnerProcess) -> None:
+    assert runner.run("reads")["stdoutPreview"] == "nothing more\n"
 
 
 def test_a_script_that_closes_its_outputs_goes_on(runner: RunnerProcess, tmp_path: Path) -> None:
