@@ -9,18 +9,13 @@ import re
 from collections.abc import Callable
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local_runner import names
 from local_runner.config import ServerConfig
+from local_runner.http.bodies import MAX_BODY_BYTES, body_too_large, has_body
 from local_runner.http.encoding import JsonResponse
 from local_runner.http.errors import error_response
-
-MAX_BODY_BYTES = 2 * 1024 * 1024
-"""The largest body of a request; the limit of the wire's reference server."""
-
-MAX_DISCARDED_BYTES = 8 * MAX_BODY_BYTES
-"""The most that is read of a body that is refused; then the connection is just closed."""
 
 CONTAINER_HOST = "host.docker.internal"
 """The name by which a container reaches the machine it runs on."""
@@ -73,10 +68,9 @@ class Guard:
             checks = [*checks, _check_content_type]
         for check in checks:
             if refusal := check(headers):
-                await _discard_body(receive)
                 await refusal(scope, receive, send)
                 return
-        await self._app(scope, _BoundedBody(receive), send)
+        await self._app(scope, receive, send)
 
     def _check_host(self, headers: Headers) -> JsonResponse | None:
         host = headers.get("host", "")
@@ -124,14 +118,13 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) <= MAX_BODY_BYTES:
             return None
-        return _too_large()
+        return body_too_large()
 
 
 def _check_content_type(headers: Headers) -> JsonResponse | None:
     content_type = headers.get("content-type")
     if content_type is None:
-        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-        if not has_body:
+        if not has_body(headers):
             return None
     elif content_type.partition(";")[0].strip(" \t").lower() == "application/json":
         return None
@@ -141,52 +134,6 @@ def _check_content_type(headers: Headers) -> JsonResponse | None:
         "the body has no content type: send application/json"
         if content_type is None
         else f"content type {_quoted(content_type)} is not accepted: send application/json",
-    )
-
-
-class BodyTooLarge(Exception):
-    """A body without a length went over the limit while it was read."""
-
-
-class _BoundedBody:
-    """Receives a request and stops at `MAX_BODY_BYTES`."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._left = MAX_BODY_BYTES
-
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            if message.get("more_body", False):
-                await _discard_body(self._receive)
-            raise BodyTooLarge
-        return message
-
-
-async def _discard_body(receive: Receive) -> None:
-    """Read what the caller is sending: many read no response before they have sent everything."""
-    left = MAX_DISCARDED_BYTES
-    while left > 0:
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if not message.get("more_body", False):
-            return
-
-
-async def refuse_large_body(*_: object) -> JsonResponse:
-    """The response to `BodyTooLarge`."""
-    return _too_large()
-
-
-def _too_large() -> JsonResponse:
-    # What is left of the body is not read.
-    return error_response(
-        413,
-        "BODY_TOO_LARGE",
-        f"body too large: max {MAX_BODY_BYTES} bytes",
-        {"connection": "close"},
     )
 
 

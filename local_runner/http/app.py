@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
@@ -13,10 +14,13 @@ from starlette.types import ASGIApp
 
 from local_runner.config import Config
 from local_runner.http import errors
-from local_runner.http.access import BodyTooLarge, Guard, refuse_large_body
-from local_runner.http.encoding import JsonResponse, parse_body
+from local_runner.http.access import Guard
+from local_runner.http.bodies import Bodies, BodyTooLarge, refuse_large_body
+from local_runner.http.encoding import PIECE_BYTES, JsonResponse, WireModel, encode, parse_body
+from local_runner.http.large import LargeResponses
 from local_runner.http.lists import Lists
 from local_runner.http.page import page_routes
+from local_runner.http.protocol import BoundedProtocol
 from local_runner.http.query import integer_of, text_of
 from local_runner.http.request_log import RequestLog
 from local_runner.http.responses import accepted_job, job_model, log_page
@@ -36,6 +40,7 @@ class _Api:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
+        self._large = LargeResponses(BoundedProtocol.drop_slowest)
 
     async def run_script(self, request: Request) -> Response:
         body = parse_body(await request.body())
@@ -44,10 +49,10 @@ class _Api:
         )
         if job.record.mode == "async":
             return JsonResponse(accepted_job(job), 202)
-        return JsonResponse(job_model(await self._scheduler.ended(job)))
+        return self._job_response(await self._scheduler.ended(job))
 
     async def get_job(self, request: Request) -> Response:
-        return JsonResponse(job_model(await self._job(request)))
+        return self._job_response(await self._job(request))
 
     async def get_job_logs(self, request: Request) -> Response:
         record = await self._job(request)
@@ -56,15 +61,30 @@ class _Api:
             raise Refused("INVALID_ARGS", "stream must be stdout or stderr")
         offset = integer_of(request, "offset", least=0, default=0)
         limit = integer_of(request, "limit", least=1, default=DEFAULT_LIMIT)
-        page = self._scheduler.page(record, stream, offset, min(limit, MAX_LIMIT))
-        return JsonResponse(log_page(record, stream, page))
+        wanted = min(limit, MAX_LIMIT)
+
+        async def make() -> bytes:
+            page = self._scheduler.page(record, stream, offset, wanted)
+            return await _encoded(log_page(record, stream, page), len(page.data))
+
+        if wanted <= PIECE_BYTES:
+            return JsonResponse(await make())
+        return self._large.response(make)
 
     async def cancel_job(self, request: Request) -> Response:
+        # Some send a body; one that is read does not end the connection.
+        await request.body()
         job_id = request.path_params["job_id"]
-        return JsonResponse(job_model(_found(job_id, await self._scheduler.cancel(job_id))))
+        return self._job_response(_found(job_id, await self._scheduler.cancel(job_id)))
 
     async def healthz(self, _: Request) -> Response:
         return Response(b'{"ok":true}', media_type=JsonResponse.media_type)
+
+    def _job_response(self, record: JobRecord) -> Response:
+        size = len(record.stdout_preview) + len(record.stderr_preview)
+        if size <= PIECE_BYTES:
+            return JsonResponse(job_model(record))
+        return self._large.response(lambda: _encoded(job_model(record), size))
 
     async def _job(self, request: Request) -> JobRecord:
         job_id = request.path_params["job_id"]
@@ -101,7 +121,7 @@ def application(config: Config, scheduler: Scheduler, token: str | None) -> ASGI
         },
     )
     app.router.redirect_slashes = False
-    return RawPath(RequestLog(Guard(app, config.server, token)))
+    return RawPath(RequestLog(Bodies(Guard(app, config.server, token))))
 
 
 def _cors(origins: Sequence[str]) -> list[Middleware]:
@@ -116,6 +136,11 @@ def _cors(origins: Sequence[str]) -> list[Middleware]:
             allow_headers=["authorization", "content-type"],
         )
     ]
+
+
+async def _encoded(model: WireModel, size: int) -> bytes:
+    """JSON, made in a thread if that takes longer than the way to it."""
+    return encode(model) if size <= PIECE_BYTES else await asyncio.to_thread(encode, model)
 
 
 def _found(job_id: str, record: JobRecord | None) -> JobRecord:

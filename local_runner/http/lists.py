@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,12 +32,12 @@ class Lists:
 
     async def jobs(self, request: Request) -> Response:
         """`GET /jobs`."""
-        return _json(_job_list(await self._scheduler.jobs(_job_query(request))))
+        return JsonResponse(_job_list(await self._scheduler.jobs(_job_query(request))))
 
     async def scripts(self, _: Request) -> Response:
         """`GET /scripts`."""
         scripts = [_script(state) for state in self._scheduler.scripts()]
-        return _json({"ok": True, "scripts": scripts})
+        return JsonResponse({"ok": True, "scripts": scripts})
 
 
 def _job_query(request: Request) -> JobQuery:
@@ -116,7 +115,3 @@ def _script(state: ScriptState) -> dict[str, Any]:
         "running": state.running,
         "queued": state.queued,
     }
-
-
-def _json(content: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(content), media_type=JsonResponse.media_type)

@@ -1,13 +1,15 @@
-"""HTTP/1.1 with bounds for a caller that is slow: to send, to read, or by the hundred."""
+"""HTTP/1.1 with bounds for a caller that is slow, sends in crumbs, reads nothing, or goes away."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 HEAD_SECONDS = 10.0
 """From the connection, or from the first byte of a later request, to the end of its headers."""
@@ -21,17 +23,30 @@ RESPONSE_SECONDS = 60.0
 MAX_HEAD_BYTES = 64 * 1024
 """The largest request line with its headers."""
 
+MAX_CHUNK_BYTES = 16 * 1024
+"""The most that the framing of a body in chunks may take: that of 2 MiB in chunks of 1 KiB."""
+
+MAX_DISCARDED_BYTES = 16 * 1024 * 1024
+"""The most that is read, and thrown away, of a request that has its response already."""
+
 MAX_HALF_SENT = 1024
 """The most connections that owe the rest of a request; then the one that owes longest goes."""
 
-HEAD_END = b"\r\n\r\n"
+SIZED_PIECE, CHUNKED_PIECE = 64 * 1024, 4 * 1024
+"""How much of a body is parsed at once: at most 700 chunks of one byte, in about 10 ms."""
+
+HEAD_END = re.compile(rb"\n\r?\n")
 TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
-HEAD, BODY = "headers", "body"
+HEAD, BODY, REST = "headers", "body", "what nobody wants"
 
 
 class BoundedProtocol(H11Protocol):
     """One connection. While a handler works, for instance on a sync run, no limit applies.
+
+    What came is parsed as far as somebody wants it: a head at once, a body when the handler reads
+    it, the next request after the response to this one. What is left of a request that has its
+    response is thrown away unparsed, and the connection ends.
 
     An idle connection, between a response and the next request, has uvicorn's own limit.
     """
@@ -39,15 +54,31 @@ class BoundedProtocol(H11Protocol):
     _half_sent: ClassVar[dict[BoundedProtocol, None]] = {}
     """The connections that owe the rest of a request, the one that owes longest first."""
 
+    _unread: ClassVar[dict[BoundedProtocol, float]] = {}
+    """Since when each caller that does not read its response has read nothing."""
+
     _owed: tuple[str, object] | None = None
     """What the caller has to send now, and after which request."""
-    _head_bytes = 0
     _send_timer: asyncio.TimerHandle | None = None
     _read_timer: asyncio.TimerHandle | None = None
+    _scanned = 0
+    """How much of what came holds no end of a head."""
+    _reader: RequestResponseCycle | None = None
+    """The request whose handler waits for more of its body."""
+    _body_left = 0
+    """How much of a body is still to come, unless that comes in chunks."""
+    _is_chunked = False
+    _chunk_bytes = 0
+    """What the framing of a body in chunks has taken so far."""
+    _discarded = 0
+    transport: _Transport  # type: ignore[assignment]
+    flow: _Flow
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
-        super().connection_made(transport)
+        self._unparsed = bytearray()
+        super().connection_made(_Transport(transport, self))  # type: ignore[arg-type]
+        self.flow = _Flow(self)
         self._watch()
         if len(self._half_sent) > _most_half_sent():
             next(iter(self._half_sent))._give_up()
@@ -55,46 +86,155 @@ class BoundedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         super().connection_lost(exc)
+        # uvicorn does so only for a caller that says goodbye; until then the timer keeps it all.
+        self._unset_keepalive_if_required()
         self._wait_for(None)
         self._stop_read_timer()
+        self._unread.pop(self, None)
+        self._unparsed.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, unless it makes the head too large."""
-        if self._owed and self._owed[0] == HEAD:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES and self._head_is_too_large(data):
-                self.send_400_response(f"Request head too large: max {MAX_HEAD_BYTES} bytes.")
-                return
-        super().data_received(data)
-        self._watch()
+        """Take what came; what nobody wants yet waits, what nobody wants at all is dropped."""
+        if self.is_lingering:
+            self._discarded += len(data)
+            if self._discarded > MAX_DISCARDED_BYTES:
+                self.transport.abort()
+            return
+        self._unparsed += data
+        if len(self._unparsed) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        self._parse()
 
     def on_response_complete(self) -> None:
-        """Go on with what came meanwhile."""
+        """Go on with what came meanwhile, unless there is more of a body that nobody read."""
         super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY and self.cycle.response_complete:
+            self.transport.close()
+        if not self.flow.write_paused:
+            self._stop_read_timer()
         self._watch()
 
     def pause_writing(self) -> None:
         """The caller does not read: wait for it, not for ever."""
         super().pause_writing()
+        self._unread[self] = self.loop.time()
         self._limit_reading()
 
     def resume_writing(self) -> None:
-        """The caller has read."""
+        """The caller has read; the time for the whole of a response goes on."""
         super().resume_writing()
-        self._stop_read_timer()
+        self._unread.pop(self, None)
+        if self.cycle is None or self.cycle.response_complete:
+            self._stop_read_timer()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection."""
         super().timeout_keep_alive_handler()
         self._limit_reading()
 
-    def _head_is_too_large(self, data: bytes) -> bool:
-        received = self.conn.trailing_data[0] + data
-        return HEAD_END not in received[:MAX_HEAD_BYTES]
+    def shutdown(self) -> None:
+        """Close an idle connection, or have it closed after its response."""
+        if self.is_lingering:
+            self.transport.abort()
+        else:
+            super().shutdown()
+
+    @classmethod
+    def drop_slowest(cls, seconds: float) -> None:
+        """Cut off the caller that has read nothing for longest, if that is for so many seconds."""
+        for protocol, since in cls._unread.items():
+            if protocol.loop.time() - since >= seconds:
+                protocol.transport.abort()
+            return
+
+    @property
+    def is_lingering(self) -> bool:
+        """Whether all has been sent, and the caller is let send what it will."""
+        return self._owed is not None and self._owed[0] == REST
+
+    def want_more(self) -> None:
+        """Parse more, when others have had their turn: a handler, or a new request, may go on."""
+        self._reader = self.cycle
+        if self._unparsed or self.flow.read_paused:
+            self.loop.call_soon(self._parse)
+
+    def close(self, transport: asyncio.Transport) -> None:
+        """Close a transport, so that a caller that is still sending gets its response.
+
+        To close it at once would have the system reset the connection, response and all.
+        """
+        if self.conn.their_state not in (h11.SEND_BODY, h11.ERROR) and not self._unparsed:
+            transport.close()
+            return
+        transport.write_eof()
+        self._unparsed.clear()
+        self._wait_for((REST, None))
+        self.flow.unpause()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
+    def _parse(self) -> None:
+        """Parse what is wanted of what came."""
+        if not self.transport.is_closing():
+            if self._unparsed and self.conn.their_state is h11.IDLE:
+                self._parse_head()
+            elif self._unparsed and self.conn.their_state is h11.SEND_BODY:
+                self._parse_body()
+            if len(self._unparsed) <= HIGH_WATER_LIMIT:
+                self.flow.unpause()
+        self._watch()
+
+    def _parse_head(self) -> None:
+        """Parse a head that is complete, and not a byte of the body: the head may be refused."""
+        self._unset_keepalive_if_required()
+        # h11 holds the begin of it where it came together with the last chunk of a body.
+        held = self.conn.trailing_data[0]
+        head = held + self._unparsed if held else self._unparsed
+        end = HEAD_END.search(head, self._scanned)
+        size = end.end() if end else len(head)
+        self._scanned = max(0, len(head) - 2)
+        if size > MAX_HEAD_BYTES:
+            self.send_400_response(f"Request head too large: max {MAX_HEAD_BYTES} bytes.")
+        elif end or head[0] <= ord(" "):
+            self._feed(size - len(held))
+            self._scanned = self._chunk_bytes = 0
+            headers = dict(self.headers or [])
+            self._is_chunked = b"transfer-encoding" in headers
+            if self.conn.their_state is h11.SEND_BODY and not self._is_chunked:
+                self._body_left = int(headers[b"content-length"])
+
+    def _parse_body(self) -> None:
+        """Parse a piece of a body that its handler waits for."""
+        if self._reader is not self.cycle:
+            return
+        if self._is_chunked:
+            known = len(self.cycle.body)
+            parsed = self._feed(CHUNKED_PIECE)
+            self._chunk_bytes += parsed - (len(self.cycle.body) - known)
+            if self._chunk_bytes > MAX_CHUNK_BYTES and not self.transport.is_closing():
+                self.send_400_response("Body framing too large: send larger chunks.")
+                return
+        else:
+            self._body_left -= self._feed(min(SIZED_PIECE, self._body_left))
+        if self.cycle.message_event.is_set():
+            self._reader = None
+        elif self._unparsed:
+            self.loop.call_soon(self._parse)
+
+    def _feed(self, size: int) -> int:
+        """Have h11 parse so many bytes, or what there is; returns how many."""
+        piece = bytes(self._unparsed[:size])
+        del self._unparsed[:size]
+        self.conn.receive_data(piece)
+        self.handle_events()
+        return len(piece)
 
     def _watch(self) -> None:
         """See what the caller owes now."""
         state = self.conn.their_state
+        if self.is_lingering:
+            return
         if self.transport.is_closing():
             self._wait_for(None)
         elif state is h11.IDLE and self.timeout_keep_alive_task is None:
@@ -108,7 +248,7 @@ class BoundedProtocol(H11Protocol):
         """Start the time limit of what is owed, unless it runs already."""
         if owed == self._owed:
             return
-        self._owed, self._head_bytes = owed, 0
+        self._owed = owed
         if self._send_timer is not None:
             self._send_timer.cancel()
         self._send_timer = None
@@ -120,11 +260,15 @@ class BoundedProtocol(H11Protocol):
 
     def _give_up(self) -> None:
         """Close the connection; a caller that has begun a request is told why."""
-        has_begun = self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]
+        if self.is_lingering:
+            self.transport.abort()
+            return
+        has_begun = bool(self._unparsed) or self.conn.their_state is h11.SEND_BODY
+        self._unparsed.clear()
         if has_begun and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.write(TIMED_OUT)
         self._wait_for(None)
-        self.transport.close()
+        self.transport.close_now()
         self._limit_reading()
 
     def _limit_reading(self) -> None:
@@ -136,6 +280,36 @@ class BoundedProtocol(H11Protocol):
         if self._read_timer is not None:
             self._read_timer.cancel()
             self._read_timer = None
+
+
+class _Transport:
+    """A transport whose `close` lets its caller finish sending."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: BoundedProtocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self.close_now = transport.close
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def close(self) -> None:
+        self._protocol.close(self._transport)
+
+    def is_closing(self) -> bool:
+        return self._protocol.is_lingering or self._transport.is_closing()
+
+
+class _Flow(FlowControl):
+    """Reading goes on when somebody wants more, and as far as there is room for what came."""
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        super().__init__(protocol.transport)  # type: ignore[arg-type]
+        self.resume_reading = protocol.want_more  # type: ignore[method-assign]
+
+    def unpause(self) -> None:
+        """Read from the socket again."""
+        FlowControl.resume_reading(self)
 
 
 def _most_half_sent() -> int:

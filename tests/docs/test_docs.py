@@ -12,7 +12,7 @@ import pytest
 import script_runner
 from local_runner.config import ArgsConfig, Config, RunnerConfig, ScriptConfig, ServerConfig
 from local_runner.http import protocol
-from local_runner.http.access import MAX_BODY_BYTES
+from local_runner.http.bodies import MAX_BODY_BYTES
 from local_runner.processes.local import OPEN_PIPE_SECONDS
 from script_runner import Settings, errors
 from script_runner.oomol.node import MAX_LINES

@@ -30,11 +30,13 @@ class Caller:
         self.writer.write(data)
 
     async def trickle(self, data: bytes, pause: float = 0.02) -> None:
-        """Send byte by byte, again and again, until the runner has closed the connection."""
-        while not self.reader.at_eof() and not self.writer.is_closing():
-            for byte in data:
-                self.writer.write(bytes([byte]))
-                await asyncio.sleep(pause)
+        """Send byte by byte, again and again, until the runner takes no more."""
+        with contextlib.suppress(ConnectionError):
+            while not self.writer.is_closing():
+                for byte in data:
+                    self.writer.write(bytes([byte]))
+                    await self.writer.drain()
+                    await asyncio.sleep(pause)
 
     async def all_that_comes(self) -> bytes:
         """What the runner sends until it closes the connection."""
@@ -71,6 +73,12 @@ class Served:
         """Wait as long as the runner waits for a caller that sends nothing."""
         silent = await self.call()
         assert await silent.all_that_comes() == b""
+
+    async def all_closed(self) -> None:
+        """Wait until the runner has no connection any more."""
+        async with asyncio.timeout(ENOUGH):
+            while self.connections:
+                await asyncio.sleep(0.01)
 
     def hang_up(self) -> None:
         """Close what is open."""

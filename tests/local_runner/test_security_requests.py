@@ -199,7 +199,7 @@ def test_what_may_stand_around_chunks_is_bounded_too(
     )
 
     assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"Invalid HTTP request received." in answer
+    assert b"Body framing too large: send larger chunks." in answer
     assert psutil.Process(runner.pid).memory_info().rss - memory < 8 * MIB
     assert runner.run("echo")["stdoutPreview"] == "hello\n"
 

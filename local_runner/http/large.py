@@ -1,0 +1,75 @@
+"""Large responses: made a few at a time and as there is room, however slowly callers read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from local_runner.http.encoding import JsonResponse
+
+MAX_UNSENT_BYTES = 64 * 1024 * 1024
+"""The most that is held in responses that are not sent yet; who needs more waits for others."""
+
+MAKERS = 4
+"""The most that are made at once; each may go over the bound."""
+
+SLOW_SECONDS = 1.0
+"""A caller that has read nothing for so long is cut off where others wait for it."""
+
+
+Make = Callable[[], Awaitable[bytes]]
+"""Makes the JSON of a response."""
+
+
+class LargeResponses:
+    """Makes responses that hold much memory until they are sent; it belongs to one event loop."""
+
+    def __init__(self, drop_slowest: Callable[[float], object]) -> None:
+        """Begin with nothing held.
+
+        Args:
+            drop_slowest: Cuts off the caller that has read nothing for longest, if that is for
+                longer than so many seconds.
+        """
+        self._drop_slowest = drop_slowest
+        self._held = 0
+        self._freed = asyncio.Event()
+        self._makers = asyncio.Semaphore(MAKERS)
+
+    def response(self, make: Make) -> Response:
+        """A response whose JSON is made when there is room for it."""
+        return _LargeResponse(self, make)
+
+    async def send(self, make: Make, scope: Scope, receive: Receive, send: Send) -> None:
+        """Make a response when there is room for it, and send it."""
+        body = b""
+        try:
+            async with self._makers:
+                await self._room()
+                body = await make()
+                self._held += len(body)
+            await JsonResponse(body)(scope, receive, send)
+        finally:
+            self._held -= len(body)
+            self._freed.set()
+
+    async def _room(self) -> None:
+        while self._held >= MAX_UNSENT_BYTES:
+            self._drop_slowest(SLOW_SECONDS)
+            self._freed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SLOW_SECONDS):
+                    await self._freed.wait()
+
+
+class _LargeResponse(Response):
+    def __init__(self, responses: LargeResponses, make: Make) -> None:
+        self._responses = responses
+        self._make = make
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._responses.send(self._make, scope, receive, send)
