@@ -27,7 +27,7 @@ from script_runner._waiting import (
     Sleep,
     Steps,
 )
-from script_runner.errors import ScriptRunnerError
+from script_runner.errors import RunnerUnreachable, ScriptRunnerError
 from script_runner.logs import LogLines, PageRequest, Reading, Stream
 
 MAX_CONNECTED = 32
@@ -58,6 +58,7 @@ class ScriptRunner(BaseRunner):
         """Prepare it; nothing is sent. See `BaseRunner`."""
         super().__init__(url, token=token, timeout=timeout, settings=settings, hints=hints)
         self._http = HttpClient(self._address, settings)
+        self._broken_off: str | None = None
         # One that `connect` has dropped closes its connections when the last call has ended.
         weakref.finalize(self, self._http.close)
 
@@ -77,6 +78,19 @@ class ScriptRunner(BaseRunner):
     def close(self) -> None:
         """Close the connections; one in use closes at the end of its call."""
         self._http.close()
+
+    def break_off(self, reason: str) -> None:
+        """End every call and wait of any thread with an error, and begin no more.
+
+        Args:
+            reason: Why; a sentence for the message.
+        """
+        self._broken_off = reason
+        self._http.break_off()
+
+    def _check_not_broken_off(self) -> None:
+        if self._broken_off is not None:
+            raise RunnerUnreachable(f"{self.url}: {self._broken_off}")
 
     # -- the verbs
 
@@ -251,6 +265,7 @@ class ScriptRunner(BaseRunner):
             RequestRejected: If the response was an HTTP error.
             InvalidResponse: If the response was not one of the API, or not for what was asked.
         """
+        self._check_not_broken_off()
         call = self._calls.begin(operation, arguments, options, timeout)
         client = call.client(self._http)
         try:
@@ -258,6 +273,7 @@ class ScriptRunner(BaseRunner):
             return call.checked(response, returns)
         except FAILURES as failure:
             error = call.explained(failure)
+        self._check_not_broken_off()
         # Outside of `except`: else the error would hold the failure, which may show credentials.
         raise error
 
@@ -295,6 +311,7 @@ class ScriptRunner(BaseRunner):
                 continue
             if isinstance(step, Sleep):
                 time.sleep(step.seconds)
+                self._check_not_broken_off()
             else:
                 listener.hear(step)
             step = next(steps)

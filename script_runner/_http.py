@@ -113,6 +113,10 @@ class HttpClient(httpx.Client):
         self._connections = Transport(address, settings)
         super().__init__(transport=self._connections, **_options(address))
 
+    def break_off(self) -> None:
+        """End every call that is under way, with an error."""
+        self._connections.break_off()
+
     def for_one_call(self, seconds: float) -> Self:
         """A copy that shares the connections, for one request that may take so long."""
         one = copy.copy(self)
@@ -238,6 +242,10 @@ class Transport(httpx.BaseTransport):
         self._backend.close_streams()
         self._idle.renew()
         self._sweeper = None
+
+    def break_off(self) -> None:
+        """End every call that is under way, with an error."""
+        self._backend.break_off()
 
     def close(self) -> None:
         """Close the connections; one in use closes at the end of its call."""

@@ -96,6 +96,18 @@ class Backend(httpcore.NetworkBackend):
                 return _Stream(stream, self)
         raise failure
 
+    def break_off(self) -> None:
+        """End what any thread reads or writes, with an error in that thread."""
+        # A thread that opens a connection meanwhile changes the set.
+        while True:
+            with contextlib.suppress(RuntimeError):
+                streams = list(self.streams)
+                break
+        for stream in streams:
+            # To close a socket would not wake a thread that waits for it.
+            with contextlib.suppress(OSError):
+                stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
     def close_streams(self) -> None:
         """Close every connection of this process, those in use by other threads too."""
         for stream in list(self.streams):

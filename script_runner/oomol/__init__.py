@@ -7,12 +7,15 @@ from script_runner._client import ScriptRunner
 from script_runner._client import connect as _connect
 from script_runner._settings import Settings
 from script_runner.oomol import inputs, node, words
+from script_runner.oomol._stopping import end_with_executor
 
 __all__ = ["connect", "inputs", "node", "words"]
 
 
 def connect(params: inputs.Params, *, settings: Settings = DEFAULTS) -> ScriptRunner:
     """The script-runner that a block is to use, warm; its errors speak of blocks.
+
+    When the executor is told to stop, what it waits for ends with a `RunnerUnreachable`.
 
     Args:
         params: The inputs of the block, `script_runner_url` among them.
@@ -21,4 +24,6 @@ def connect(params: inputs.Params, *, settings: Settings = DEFAULTS) -> ScriptRu
     Raises:
         InvalidInput: If `script_runner_url` is not a URL that can be used.
     """
-    return _connect(inputs.url(params), hints=words.BLOCK_HINTS, settings=settings)
+    runner = _connect(inputs.url(params), hints=words.BLOCK_HINTS, settings=settings)
+    end_with_executor(runner)
+    return runner

@@ -14,7 +14,7 @@ BLOCK_HINTS = Hints(
         "wait again with a larger timeout_seconds, look at it with get-job-status, or end it with "
         "cancel-job"
     ),
-    token="Put the runner's token into the URL: http://any:TOKEN@HOST:PORT.",
+    token="Keep http://any:TOKEN@HOST:PORT, with the runner's token, as a secret of OOMOL.",
 )
 """What errors of blocks tell their reader to use."""
 

@@ -127,7 +127,7 @@ def test_a_good_answer_at_another_status_is_no_answer(place: Place) -> None:
 
 
 HINTS = {
-    401: "Put the runner's token into the URL: http://any:TOKEN@HOST:PORT.",
+    401: "Keep http://any:TOKEN@HOST:PORT, with the runner's token, as a secret of OOMOL.",
     404: "Is this the URL of a script-runner, with nothing missing or added?",
     407: "The proxy of the environment (HTTP_PROXY) wants credentials.",
 }

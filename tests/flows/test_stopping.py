@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,9 +16,13 @@ from typing import Any
 
 import pytest
 
+from scripts.flow.executor import EXECUTOR
 from tests.flows.package import RUN_SECONDS, Package, node
 from tests.support.runner_process import RunnerProcess
 from tests.support.waiting import wait_until
+
+NOTICED_SECONDS = 2.0
+"""How long an executor that is told to stop may take before it is told again."""
 
 HOLD = """
 import fcntl, pathlib, subprocess, threading
@@ -159,6 +166,38 @@ def test_a_second_signal_does_not_wait_for_a_runner_that_does_not_respond(packag
             connection.close()
 
     assert "job_1_1 of s may go on: a second signal came" in printed.splitlines()
+
+
+def test_blocks_that_wait_end_when_the_executor_is_told_to_stop(
+    package: Package, runner: RunnerProcess, tmp_path: Path
+) -> None:
+    waiting_flow(package, runner)
+    executor, pid, log = (tmp_path / name for name in ("executor", "pid", "log"))
+    executor.write_text(f'#!/bin/sh\necho $$ > {pid}\nexec {EXECUTOR} "$@" > {log} 2>&1\n')
+    executor.chmod(0o755)
+
+    with subprocess.Popen(**package.command(f"--executor={executor}")) as process:
+        assert process.stdout is not None
+        while "begun" not in process.stdout.readline():
+            assert process.poll() is None
+        wait_until(lambda: len(listed_jobs(runner)) == 4)
+        wait_until(lambda: blocks_done(log) == 4)
+        # asyncio takes the first Ctrl-C for itself, and the executor does not hear of it.
+        while blocks_done(log) == 4 and process.poll() is None:
+            os.kill(int(pid.read_text()), signal.SIGINT)
+            with contextlib.suppress(TimeoutError):
+                wait_until(lambda: blocks_done(log) > 4, NOTICED_SECONDS)
+        printed, _ = process.communicate(timeout=RUN_SECONDS)
+
+    assert blocks_done(log) == 6
+    assert "KeyboardInterrupt" in log.read_text()
+    assert "wait   wait-for-job      failed" in printed
+    assert "sync   run-script-sync   failed" in printed
+
+
+def blocks_done(log: Path) -> int:
+    """How many blocks the executor has run to their end; a killed one it does not count."""
+    return len(re.findall(r" - block \w+ done$", log.read_text(), re.MULTILINE))
 
 
 def _can_lock(file: int) -> bool:
