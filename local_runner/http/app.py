@@ -22,7 +22,7 @@ from local_runner.http.lists import Lists
 from local_runner.http.page import page_routes
 from local_runner.http.protocol import BoundedProtocol
 from local_runner.http.query import integer_of, text_of
-from local_runner.http.request_log import RequestLog
+from local_runner.http.request_log import RequestLog, add_to_line
 from local_runner.http.responses import accepted_job, job_model, log_page
 from local_runner.http.routing import RawPath, route
 from local_runner.jobs.allowlist import Refused
@@ -47,6 +47,7 @@ class _Api:
         job = await self._scheduler.run(
             body.get("scriptId"), body.get("args", []), body.get("mode")
         )
+        add_to_line(request, job_id=job.record.job_id, script_id=job.record.script_id)
         if job.record.mode == "async":
             return JsonResponse(accepted_job(job), 202)
         return self._job_response(await self._scheduler.ended(job))

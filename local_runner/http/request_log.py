@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from local_runner import log
@@ -23,6 +24,8 @@ class RequestLog:
             return
         begun = time.monotonic()
         status = 0
+        logged: dict[str, object] = {}
+        scope.setdefault("state", {})["logged"] = logged
 
         async def note_status(message: Message) -> None:
             nonlocal status
@@ -40,7 +43,13 @@ class RequestLog:
                 status=status,
                 duration_ms=round((time.monotonic() - begun) * 1000),
                 client=(scope.get("client") or ("unknown",))[0],
+                **logged,
             )
+
+
+def add_to_line(request: Request, **fields: object) -> None:
+    """Add to the line of a request what came of it."""
+    request.state.logged.update(fields)
 
 
 def logged_path(scope: Scope) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
+import re
 import resource
 import signal
 import socket
@@ -124,6 +126,8 @@ class _Server(uvicorn.Server):
         )
         self._scheduler = scheduler
         self._ready = {"url": url_of(listener), "scripts": len(config.scripts)}
+        # Taken out: what a script says there is not about the runner.
+        self._supervisor = os.environ.pop("NOTIFY_SOCKET", "")
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -136,6 +140,7 @@ class _Server(uvicorn.Server):
         yield
 
     def _stop(self, number: signal.Signals) -> None:
+        _tell(self._supervisor, "STOPPING=1")
         if self.started:
             log.event("stopping", signal=number.name)
         else:
@@ -157,6 +162,7 @@ class _Server(uvicorn.Server):
         # What is there now stays: it need not be looked through for garbage again and again.
         gc.freeze()
         log.event("listening", **self._ready)
+        _tell(self._supervisor, "READY=1")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more, end the scripts, let the responses leave."""
@@ -166,6 +172,14 @@ class _Server(uvicorn.Server):
             listener_socket.close()
         await self._scheduler.stop()
         await super().shutdown(sockets)
+
+
+def _tell(supervisor: str, state: str) -> None:
+    """Tell systemd how it stands, if that started the runner (see sd_notify(3))."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.setblocking(False)
+        # An @ stands for the null byte of an abstract address.
+        told.sendto(state.encode(), os.fsencode(re.sub("^@", "\0", supervisor)))
 
 
 class _LoopErrors:

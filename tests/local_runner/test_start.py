@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from scripts.runner_process import RunnerProcess
 from tests.support.waiting import wait_until
 
 END_SECONDS = 20.0
@@ -146,7 +147,8 @@ def test_the_log_has_a_line_an_event_and_a_signal_ends_the_runner_with_0(
     expected = [
         f"warning script gone: {config.parent}/gone.sh: no such file",
         f"listening url={runner.url} scripts=2",
-        "request method=POST path=/run status=200 duration_ms=# client=127.0.0.1",
+        "request method=POST path=/run status=200 duration_ms=# client=127.0.0.1 "
+        f"job_id={answer.json()['jobId']} script_id=hello",
         f"job_end job_id={answer.json()['jobId']} script_id=hello status=succeeded code=0 "
         f"duration_ms={answer.json()['durationMs']}",
         "request method=GET path=/jobs/a%0d%0ab%20c status=404 duration_ms=# client=127.0.0.1",
@@ -156,6 +158,20 @@ def test_the_log_has_a_line_an_event_and_a_signal_ends_the_runner_with_0(
     lines = re.sub(r"(?<=duration_ms=)\d+(?= client)", "#", written).splitlines()
     assert [re.sub(f"^{TIME} ", "", line) for line in lines] == expected
     assert [line for line in lines if not re.match(f"{TIME} ", line)] == []
+
+
+def test_systemd_is_told_when_the_runner_is_ready_and_when_it_stops(tmp_path: Path) -> None:
+    address = str(tmp_path / "user@1000")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(address)
+        systemd.settimeout(END_SECONDS)
+        runner = RunnerProcess(
+            tmp_path, {"env": "#!/bin/sh\nenv\n"}, environment={"NOTIFY_SOCKET": address}
+        )
+        with runner:
+            assert systemd.recv(100) == b"READY=1"
+            assert "NOTIFY_SOCKET" not in runner.run("env")["stdoutPreview"]
+        assert systemd.recv(100) == b"STOPPING=1"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
