@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -18,8 +19,10 @@ from script_runner._waiting import (
     GetJob,
     Listener,
     OnLine,
+    OnNotice,
     OnPoll,
     OnProgress,
+    OnText,
     Sleep,
     Steps,
 )
@@ -99,11 +102,14 @@ class AsyncScriptRunner(BaseRunner):
         on_line: OnLine | None = None,
         on_progress: OnProgress | None = None,
         on_poll: OnPoll | None = None,
+        on_text: OnText | None = None,
+        on_notice: OnNotice | None = None,
         max_lines: int | None = None,
+        read_from: Mapping[Stream, int] | None = None,
     ) -> Job:
         """Wait until a job has ended."""
-        listener = Listener(on_line, on_progress, on_poll)
-        wait = self._wait(job_id, timeout, max_lines)
+        listener = Listener(on_line, on_progress, on_poll, on_text, on_notice)
+        wait = self._wait(job_id, timeout, max_lines, read_from)
         return await self._take(job_id, wait.steps(with_output=listener.wants_output), listener)
 
     async def lines(

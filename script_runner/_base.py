@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from generated_client.models import Job, RunRequest, RunRequestMode
 from script_runner._address import address_of
@@ -11,9 +11,20 @@ from script_runner._explain import PYTHON_HINTS, Hints
 from script_runner._settings import DEFAULT_URL, Settings
 from script_runner._validation import path_argument, seconds, stream, string, strings, whole_number
 from script_runner._waiting import Wait
-from script_runner.logs import LineIndexes, Log, LogLines, Reading, Stream, read_lines, read_output
+from script_runner.logs import (
+    STREAMS,
+    LineIndexes,
+    Log,
+    LogLines,
+    Reading,
+    Stream,
+    read_lines,
+    read_output,
+)
 
 DEFAULTS = Settings()
+
+_FROM_THE_START: Mapping[Stream, int] = dict.fromkeys(STREAMS, 0)
 
 
 class BaseRunner:
@@ -76,7 +87,13 @@ class BaseRunner:
         shown = f"the {checked} log of job {self._calls.quoted(job_id)} at {self.url}"
         return Log(checked, shown, self.settings.page_bytes)
 
-    def _wait(self, job_id: str, timeout: float | None, max_lines: int | None) -> Wait:
+    def _wait(
+        self,
+        job_id: str,
+        timeout: float | None,
+        max_lines: int | None,
+        read_from: Mapping[Stream, int] | None,
+    ) -> Wait:
         limit = self.settings.wait_seconds if timeout is None else timeout
         return Wait(
             path_argument("job_id", job_id),
@@ -86,4 +103,5 @@ class BaseRunner:
             self._calls.hints.go_on,
             self._calls.quoted,
             max_lines,
+            _FROM_THE_START if read_from is None else read_from,
         )

@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -22,8 +23,10 @@ from script_runner._waiting import (
     GetJob,
     Listener,
     OnLine,
+    OnNotice,
     OnPoll,
     OnProgress,
+    OnText,
     Sleep,
     Steps,
 )
@@ -152,7 +155,10 @@ class ScriptRunner(BaseRunner):
         on_line: OnLine | None = None,
         on_progress: OnProgress | None = None,
         on_poll: OnPoll | None = None,
+        on_text: OnText | None = None,
+        on_notice: OnNotice | None = None,
         max_lines: int | None = None,
+        read_from: Mapping[Stream, int] | None = None,
     ) -> Job:
         """Wait until a job has ended.
 
@@ -169,7 +175,13 @@ class ScriptRunner(BaseRunner):
                 written over (`\\r`) such that only its last state remains.
             on_progress: Called with the last percentage in what the script has newly printed.
             on_poll: Called with the job after each poll.
+            on_text: Called with what the job has newly written to a stream, exactly and whole,
+                and the name of the stream.
+            on_notice: Called with sentences about the output, such as that the runner does not
+                respond; without it they come as lines.
             max_lines: The most lines of each stream that are passed on; None for all.
+            read_from: The byte from which each stream is read; one that is not named is not read.
+                Both from their start by default.
 
         Returns:
             The ended job.
@@ -179,8 +191,8 @@ class ScriptRunner(BaseRunner):
             WaitTimedOut: If the job has not ended in time; it goes on.
             ScriptRunnerError: See `call`.
         """
-        listener = Listener(on_line, on_progress, on_poll)
-        wait = self._wait(job_id, timeout, max_lines)
+        listener = Listener(on_line, on_progress, on_poll, on_text, on_notice)
+        wait = self._wait(job_id, timeout, max_lines, read_from)
         return self._take(job_id, wait.steps(with_output=listener.wants_output), listener)
 
     def lines(

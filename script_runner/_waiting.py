@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,14 @@ from script_runner.errors import (
     WaitTimedOut,
 )
 from script_runner.logs import (
-    STREAMS,
     Follower,
     Line,
     Log,
+    Notice,
     PageRequest,
     Progress,
     Stream,
+    Text,
     output_of,
 )
 
@@ -69,10 +70,15 @@ class Ended:
     job: Job
 
 
-Step = GetJob | PageRequest | Sleep | Polled | Line | Progress | Ended
+Seen = Polled | Text | Line | Progress
+"""What the caller is told."""
+
+Step = GetJob | PageRequest | Sleep | Seen | Ended
 Steps = Generator[Step, Any, None]
 
+OnText = Callable[[str, Stream], Awaitable[None] | None]
 OnLine = Callable[[str, Stream], Awaitable[None] | None]
+OnNotice = Callable[[str], Awaitable[None] | None]
 OnProgress = Callable[[float], Awaitable[None] | None]
 OnPoll = Callable[[Job], Awaitable[None] | None]
 
@@ -84,16 +90,22 @@ class Listener:
     on_line: OnLine | None = None
     on_progress: OnProgress | None = None
     on_poll: OnPoll | None = None
+    on_text: OnText | None = None
+    on_notice: OnNotice | None = None
 
     @property
     def wants_output(self) -> bool:
         """Whether the logs must be read."""
-        return self.on_line is not None or self.on_progress is not None
+        return any((self.on_line, self.on_progress, self.on_text))
 
-    def hear(self, step: Polled | Line | Progress) -> Awaitable[None] | None:
+    def hear(self, step: Seen) -> Awaitable[None] | None:
         """Call the function for what was seen; one of a coroutine is to be awaited."""
         result = None
         match step:
+            case Text(text, stream) if self.on_text is not None:
+                result = self.on_text(text, stream)
+            case Notice(text) if self.on_notice is not None:
+                result = self.on_notice(text)
             case Line(text, stream) if self.on_line is not None:
                 result = self.on_line(text, stream)
             case Progress(percent) if self.on_progress is not None:
@@ -115,6 +127,7 @@ class Wait:
         go_on: What messages tell their reader to do when the wait is over.
         hide: Takes credentials out of what the runner says.
         max_lines: The most lines of a stream that are passed on; None for all.
+        read_from: The byte from which each stream is read; one that is not named is not read.
     """
 
     job_id: str
@@ -123,7 +136,8 @@ class Wait:
     where: str
     go_on: str
     hide: Callable[[str], str]
-    max_lines: int | None = None
+    max_lines: int | None
+    read_from: Mapping[Stream, int]
 
     def steps(self, *, with_output: bool) -> Steps:
         """The steps of the wait; see `ScriptRunner.wait`."""
@@ -144,8 +158,9 @@ class _Waiting:
                 Log(stream, self._name_of(stream), settings.page_bytes, self._seconds_left),
                 settings.max_open_line,
                 wait.max_lines,
+                offset,
             )
-            for stream in STREAMS
+            for stream, offset in wait.read_from.items()
             if with_output
         }
 
@@ -175,7 +190,7 @@ class _Waiting:
             if has_ended(job):
                 seen_ended = now if seen_ended is None else seen_ended
                 if output_failure is not None and self._gives_up(output_failure, seen_ended, now):
-                    yield Line(_END_IS_MISSING, "stdout")
+                    yield Notice(_END_IS_MISSING, "stdout")
                     output_failure = None
                 if output_failure is None:
                     yield Ended(job)
@@ -210,14 +225,14 @@ class _Waiting:
 
     def _say_if_away(
         self, failure: ScriptRunnerError | None, now: float
-    ) -> Generator[Line, None, None]:
+    ) -> Generator[Notice, None, None]:
         if failure is None:
             self._last_response, self._is_away = now, False
             return
         away = self._wait.settings.missing_output_seconds
         if not self._is_away and now >= self._last_response + away:
             self._is_away = True
-            yield Line(f"… no response for {away:g} s, still waiting: {failure}", "stderr")
+            yield Notice(f"… no response for {away:g} s, still waiting: {failure}", "stderr")
 
     def _until_next_poll(self, now: float) -> float:
         settings = self._wait.settings

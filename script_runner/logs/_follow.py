@@ -17,11 +17,24 @@ _PERCENT = re.compile(r"(?<![\w.,+-])(\d{1,3}(?:[.,]\d+)?) ?%(?!\w)")
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line that a job has written, or a sentence about its output."""
+class Text:
+    """What a job has newly written to a stream, exactly."""
 
     text: str
     stream: Stream
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that a job has written."""
+
+    text: str
+    stream: Stream
+
+
+@dataclass(frozen=True)
+class Notice(Line):
+    """A sentence about the output of a job."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,7 @@ class Progress:
     percent: float
 
 
-Following = Generator[PageRequest | Line | Progress, LogPage | None, None]
+Following = Generator[PageRequest | Text | Line | Progress, LogPage | None, None]
 """Yields what it wants to read, for which it is sent the page, and what it has found."""
 
 
@@ -42,15 +55,16 @@ class Follower:
         offset: The bytes read so far.
     """
 
-    def __init__(self, log: Log, max_line: int, max_lines: int | None) -> None:
-        """Begin at the start of a log.
+    def __init__(self, log: Log, max_line: int, max_lines: int | None, offset: int = 0) -> None:
+        """Begin at a byte of a log.
 
         Args:
             log: The log.
             max_line: The most characters of a line that are passed on.
             max_lines: The most lines that are passed on; None for all.
+            offset: The byte.
         """
-        self.offset = 0
+        self.offset = offset
         self._log = log
         self._lines = _OpenLine(max_line)
         self._max_lines = max_lines
@@ -82,7 +96,8 @@ class Follower:
         if has_ended:
             yield from self._pass_on(self._lines.end())
 
-    def _take(self, page: Page) -> Iterator[Line | Progress]:
+    def _take(self, page: Page) -> Iterator[Text | Line | Progress]:
+        yield Text(page.text, self._log.stream)
         newest = page.text if self._has_enough else self._lines.open + page.text
         if (percent := last_percent(newest)) is not None:
             yield Progress(percent)
@@ -100,15 +115,19 @@ class Follower:
             if self._has_enough:
                 return
             self._passed += 1
-            if self._has_enough:
-                # That there are more is said once.
-                line = f"… {self._max_lines} lines are shown here; the log of the job has them all."
-            yield Line(line, self._log.stream)
+            if not self._has_enough:
+                yield Line(line, self._log.stream)
+                continue
+            # That there are more is said once.
+            yield Notice(
+                f"… {self._max_lines} lines are shown here; the log of the job has them all.",
+                self._log.stream,
+            )
 
     def _go_on_after_loss(self, total_size: int) -> Iterator[Line]:
         self.offset = total_size
         yield from self._pass_on(self._lines.end())
-        yield Line("… the log was shortened here; lines may be missing.", self._log.stream)
+        yield Notice("… the log was shortened here; lines may be missing.", self._log.stream)
 
 
 class _OpenLine:
