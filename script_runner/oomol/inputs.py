@@ -5,12 +5,17 @@ A missing value and null are alike: the default.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 
 from script_runner import _validation
 from script_runner._settings import DEFAULT_URL
+from script_runner.errors import InvalidInput
 from script_runner.logs import Stream
+
+_MISSING_SECRET = re.compile(r"(?:\$\{\{OO_SECRET:)?([^,:/]+,[^,:/]+,[^,:/]+?)(?:\}\})?")
+"""What the executor hands a block in the place of a secret that it does not find."""
 
 Params = Mapping[str, object]
 """The inputs of a block by their handles; values of any type, since nobody checked them yet."""
@@ -80,7 +85,15 @@ def url(params: Params) -> str:
     """The URL of a script-runner, `http://localhost:3000` by default; `connect` checks it.
 
     Raises:
-        InvalidInput: If it is not a string.
+        InvalidInput: If it is not a string, or a secret that OOMOL does not have.
     """
     name = "script_runner_url"
-    return DEFAULT_URL if params.get(name) is None else string(params, name)
+    if params.get(name) is None:
+        return DEFAULT_URL
+    value = string(params, name)
+    if secret := _MISSING_SECRET.fullmatch(value):
+        raise InvalidInput(
+            f"{name} is the OOMOL secret {secret[1]}, which is not there: add one of this type, "
+            "name and key, with the whole URL as its value"
+        )
+    return value

@@ -117,11 +117,22 @@ def test_the_token_that_a_flow_holds_is_found_by_the_same_search(
     assert with_the_token(files) == {"flow.oo.yaml", "messages"}
 
 
-def test_a_secret_that_does_not_exist_is_named_before_the_run(package: Package) -> None:
-    package.write_secret("Custom", "script-runner", "OTHER", "x")
-    package.flow(node("a", "echo", x=SECRET), node("b", "echo", x=f"{SECRET}."))
+@pytest.mark.parametrize("file", ["without the file", "without the key"])
+def test_a_secret_that_does_not_exist_is_named_before_the_run_and_by_the_block(
+    package: Package, file: str
+) -> None:
+    if file == "without the key":
+        package.write_secret("Custom", "script-runner", "OTHER", "x")
+    status = node("s", "get-job-status", job_id="j", script_runner_url=SECRET)
+    status["task"] = "script-runner-proxy::get-job-status"
+    package.flow(status, node("other", "echo", x=f"{SECRET}."))
 
-    said = package.run_leaving().stderr
+    done = package.run_leaving()
 
-    assert said.startswith(f"Warning: node 'a': input 'x' is {SECRET}, a secret that is not in ")
-    assert said.count("Warning: ") == 1
+    named = f"Warning: node 's': input 'script_runner_url' is {SECRET}, a secret that is not in "
+    assert done.stderr.startswith(named)
+    assert done.stderr.count("Warning: ") == 1
+    assert (
+        "InvalidInput: script_runner_url is the OOMOL secret Custom,script-runner,URL, which is "
+        "not there: add one of this type, name and key"
+    ) in done.stdout
