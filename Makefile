@@ -11,7 +11,7 @@ BENCH_READY := .venv-bench/ready
 NODE_READY := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup generate check-generated lint format typecheck mock serve demo flow test check test-all package bench fuzz \
+.PHONY: help setup generate check-generated lint format typecheck mock serve demo screenshot flow test check test-all package bench fuzz \
   audit torture constraints clean
 
 help: ## list the commands
@@ -86,6 +86,9 @@ serve: $(DEMO_READY) ## serve examples/ with the local runner (PORT=3000)
 
 demo: $(DEMO_READY) ## run flow-1 on the OOMOL executor against the local runner
 	@$(PY) -m scripts.demo
+
+screenshot: setup ## write docs/page.png, a picture of the page of the local runner (needs chromium)
+	@$(PY) -m scripts.screenshot
 
 FLOW ?= flows/flow-1
 URL ?= http://localhost:3000

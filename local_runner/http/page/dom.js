@@ -5,12 +5,17 @@ const HANDLERS = ["onclick", "oninput", "onkeydown", "onsubmit"];
 export const STATUSES = {
   queued: "Queued", running: "Running", succeeded: "Succeeded", failed: "Failed", timed_out: "Timed out", canceled: "Cancelled",
 };
+const RING = "M14 8a6 6 0 1 1-12 0a6 6 0 0 1 12 0";
+const ICONS = {
+  queued: `${RING}M8 4.5V8l2.2 1.6`, running: "M8 2a6 6 0 1 1-6 6", succeeded: `${RING}M5.3 8.2l1.9 1.9 3.5-4`,
+  failed: `${RING}M6 6l4 4M10 6l-4 4`, timed_out: "M8 2.2l6 11.3H2zM8 6.5v3.2M8 11.6v.2", canceled: `${RING}M4 12l8-8`,
+};
 
 /** An element: `h("a.class", { href }, text, elements, …)`. With a `key` it stays the same wherever it moves. */
 export function h(tag, props, ...children) {
   const [name, classes] = tag.split(".");
-  const isDrawn = name === "svg" || name === "use";
-  const node = isDrawn ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+  const kind = name === "svg" || name === "path" ? "2000/svg" : "1999/xhtml";
+  const node = document.createElementNS(`http://www.w3.org/${kind}`, name);
   if (classes) node.setAttribute("class", classes);
   for (const [key, value] of Object.entries(props)) {
     if (key === "key" || HANDLERS.includes(key)) node[key] = value;
@@ -44,8 +49,8 @@ function update(old, node) {
 }
 
 export function badge(status) {
-  const icon = h("use", { href: `page/icons.svg#${status in STATUSES ? status : "queued"}` });
-  return h("span.badge", { "data-status": status }, h("svg", { "aria-hidden": "true" }, icon), STATUSES[status] ?? status);
+  const icon = h("svg", { "aria-hidden": "true", viewBox: "0 0 16 16" }, h("path", { d: ICONS[status] ?? RING }));
+  return h("span.badge", { "data-status": status }, icon, STATUSES[status] ?? status);
 }
 
 /** The arguments of a job, each apart from the next. */

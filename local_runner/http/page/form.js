@@ -45,9 +45,9 @@ export class Form {
   }
 
   #add() {
-    const index = this.fields.push({ value: "" }) - 1;
+    const added = `field-${this.fields.push({ value: "" }) - 1}`;
     this.changed();
-    document.getElementById(`field-${index}`).focus();
+    document.getElementById(added).focus();
   }
 
   async #run(event) {

@@ -31,7 +31,7 @@ export class Job {
       h("h1", { tabindex: -1 }, job.scriptId),
       chips(args),
       h("div.actions", {},
-        badge(job.status), h("span.muted", {}, facts.map((fact) => `${fact} · `), ago(job.createdAt)), this.#button()),
+        badge(job.status), h("span.muted", {}, facts.map((fact) => `${fact} · `), "accepted ", ago(job.createdAt)), this.#button()),
       h("p.refusal", { role: "alert" }, refusal ?? this.#reason()),
       ...this.logs.map((log) => log.render(job)),
     ];

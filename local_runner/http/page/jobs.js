@@ -55,8 +55,7 @@ export class Jobs {
     ];
   }
 
-  #about() {
-    const { script } = this;
+  #about(script = this.script) {
     if (!script) return [h("p.lead", {}, "It is not in the configuration any more. Its jobs are still here.")];
     const limit = script.timeoutSec ? `time limit ${duration(script.timeoutSec * 1000, 0)}` : "no time limit";
     const facts = [limit, script.maxConcurrent && ` · at most ${script.maxConcurrent} at once`];

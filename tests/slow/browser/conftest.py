@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-dev-shm-usage",
-    "--disable-gpu",
-    "--no-first-run",
-    "--no-proxy-server",
-    # A name of an attacker, who has it lead to this machine.
-    "--host-resolver-rules=MAP evil.example 127.0.0.1",
-]
+from scripts.browser import NoBrowser, chromium
+
+# A name of an attacker, who has it lead to this machine.
+ATTACKER = "--host-resolver-rules=MAP evil.example 127.0.0.1"
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium, started once."""
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium here (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        # Its sandbox does not work as root; the pages are ours.
-        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *sandbox])
-        yield started
-        started.close()
+    try:
+        with chromium(ATTACKER) as started:
+            yield started
+    except NoBrowser as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -234,6 +235,22 @@ def test_a_log_that_outruns_the_page_is_followed_at_its_end(
         assert log(tab, "stdout") == before
         tab.get_by_role("button", name="End", exact=True).click()
         expect(tab.locator("#stdout")).to_contain_text("later")
+
+
+def test_a_page_where_nothing_changes_asks_for_the_lists_and_nothing_else(
+    tab: Page, runner: RunnerProcess
+) -> None:
+    runner.run("nothing")
+    tab.goto(runner.url)
+    expect(tab.locator(".jobs li").first).to_be_visible()
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(httpx.URL(request.url).path))
+
+    for _ in range(3):
+        with tab.expect_response(re.compile("/jobs")):
+            pass
+
+    assert set(asked) == {"/scripts", "/jobs"}
 
 
 def test_output_looks_as_on_a_terminal_without_colours(tab: Page, runner: RunnerProcess) -> None:
