@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from scripts.flow.condition import Condition
 from scripts.flow.file import Flow
 from scripts.flow.node import Listener, NodeRun, State
 from scripts.flow.run import FlowRun
@@ -100,6 +101,8 @@ def _node_lines(run: NodeRun) -> Iterable[str]:
         first, *more = f"{run.state}: {run.message}".split("\n")
         for line in [first, *(f"  {line}" for line in more)]:
             yield click.style(line, fg=_COLOURS.get(run.state))
+    if isinstance(run.node.block, Condition) and run.state is State.FINISHED and not run.outputs:
+        yield "no case holds"
     for handle, value in run.outputs.items():
         lines = _shown(value)
         if len(lines) == 1:

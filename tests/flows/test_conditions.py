@@ -137,6 +137,15 @@ def test_the_branch_that_is_not_taken_is_skipped_and_no_failure(package: Package
     assert document["ok"]
 
 
+def test_a_condition_of_which_no_case_holds_says_so(package: Package) -> None:
+    package.flow(condition("c", case("a", ("x", "==", 2)), x=1), node("b", "echo", x=("c", "a")))
+
+    printed = package.run().stdout
+
+    assert "c (condition)\n  no case holds\n" in printed
+    assert printed.splitlines()[-1].startswith("OK: 1 finished, 1 skipped in ")
+
+
 def test_a_node_that_waits_for_a_failed_one_too_does_not_count_as_skipped(package: Package) -> None:
     package.block("two", "def main(params): return {}\n", inputs=("x", "y"))
     package.flow(
