@@ -117,7 +117,13 @@ def load_flow(path: Path) -> Flow:
         names = [path / f"flow{ending}" for ending in ENDINGS]
         path = next((file for file in names if file.is_file()), names[0])
     file = Path(os.path.abspath(path))  # noqa: PTH100
-    entries = dict(_read_entries(read_document(file)))
+    document = read_document(file)
+    if document.json("injection"):
+        raise FlowFileError(
+            f"{file} has 'injection', scripts for packages, which only OOMOL runs: remove it to run "
+            "the flow here"
+        )
+    entries = dict(_read_entries(document))
     if not any("values" not in entry for entry in entries.values()):
         raise FlowFileError(f"{file}: no nodes to run")
     reader = _Reader(file, entries)

@@ -305,6 +305,12 @@ def test_what_is_not_run_is_named_with_what_to_do(
     assert message in refusal(package, json.dumps({"nodes": nodes}))
 
 
+def test_scripts_for_packages_are_not_run_and_named(package: Package) -> None:
+    assert "has 'injection', scripts for packages, which only OOMOL runs" in refusal(
+        package, f"injection: {{array: npm install}}{NODE}"
+    )
+
+
 # -- where a block is
 
 
