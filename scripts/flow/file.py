@@ -120,8 +120,8 @@ def load_flow(path: Path) -> Flow:
     document = read_document(file)
     if document.json("injection"):
         raise FlowFileError(
-            f"{file} has 'injection', scripts for packages, which only OOMOL runs: remove it to run "
-            "the flow here"
+            f"{file} has 'injection', scripts for packages, which only OOMOL runs: "
+            "remove it to run the flow here"
         )
     entries = dict(_read_entries(document))
     if not any("values" not in entry for entry in entries.values()):
