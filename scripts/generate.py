@@ -1,4 +1,7 @@
-"""Generate `generated_client/` from the description, or check that it is up to date."""
+"""Generate what is made of the descriptions in `openapi/`, or check that it is up to date.
+
+That is `generated_client/`, and the JSON document that the local runner serves.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from scripts import description
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "generated_client"
@@ -65,7 +70,7 @@ def generate_into(folder: Path, root: Path) -> Path:
 
 
 def regenerate(root: Path) -> None:
-    """Replace `root/generated_client` by what the description says now.
+    """Replace `root/generated_client` and the document by what the descriptions say now.
 
     The old package is deleted only when the new one is complete.
 
@@ -76,14 +81,15 @@ def regenerate(root: Path) -> None:
         package = generate_into(Path(aside), root)
         shutil.rmtree(root / PACKAGE, ignore_errors=True)
         package.rename(root / PACKAGE)
+    (root / description.FILE).write_text(description.bundled(root), encoding="utf-8")
 
 
 def stale_files(root: Path) -> list[str]:
-    """Compare `root/generated_client` with what the description says now.
+    """Compare `root/generated_client` and the document with what the descriptions say now.
 
     Returns:
         The files that differ, are missing or should not be there, tracked by git or not, sorted;
-        empty when the package is up to date.
+        empty when all is up to date.
 
     Raises:
         GenerationFailed: See `generate_into`.
@@ -93,7 +99,11 @@ def stale_files(root: Path) -> list[str]:
         present = root / PACKAGE
         names = {*_files_below(wanted), *_files_below(present)}
         _, differing, missing = filecmp.cmpfiles(wanted, present, names, shallow=False)
-        return sorted(f"{PACKAGE}/{name}" for name in [*differing, *missing])
+        stale = [f"{PACKAGE}/{name}" for name in [*differing, *missing]]
+    document = root / description.FILE
+    if not document.exists() or document.read_text("utf-8") != description.bundled(root):
+        stale.append(description.FILE.as_posix())
+    return sorted(stale)
 
 
 def _files_below(folder: Path) -> Iterator[str]:
@@ -111,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not options.check:
             regenerate(options.root)
-            print(f"{PACKAGE}/ is generated from openapi/script-runner.yaml")
+            print(f"{PACKAGE}/ and {description.FILE} are generated from openapi/")
             return 0
         stale = stale_files(options.root)
     except GenerationFailed as failure:
@@ -119,13 +129,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     if stale:
         print(
-            f"{PACKAGE}/ is not what openapi/script-runner.yaml generates:\n  "
+            "these are not what openapi/ generates:\n  "
             + "\n  ".join(stale)
             + "\nRun `make generate` and commit the result; never edit these files by hand.",
             file=sys.stderr,
         )
         return 1
-    print(f"{PACKAGE}/ is up to date")
+    print(f"{PACKAGE}/ and {description.FILE} are up to date")
     return 0
 
 

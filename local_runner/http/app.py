@@ -19,6 +19,7 @@ from local_runner.http.bodies import Bodies, BodyTooLarge, refuse_large_body
 from local_runner.http.encoding import PIECE_BYTES, JsonResponse, WireModel, encode, parse_body
 from local_runner.http.large import LargeResponses
 from local_runner.http.lists import Lists
+from local_runner.http.openapi import openapi
 from local_runner.http.page import page_routes
 from local_runner.http.protocol import BoundedProtocol
 from local_runner.http.query import integer_of, text_of
@@ -110,6 +111,7 @@ def application(config: Config, scheduler: Scheduler, token: str | None) -> ASGI
             route("GET", "/jobs/{job_id}/logs", api.get_job_logs),
             route("POST", "/jobs/{job_id}/cancel", api.cancel_job),
             route("GET", "/healthz", api.healthz),
+            route("GET", "/openapi.json", openapi),
             *page_routes(),
         ],
         middleware=_cors(config.server.allowed_origins),

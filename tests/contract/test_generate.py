@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.description import FILE
 from scripts.generate import PACKAGE, ROOT, main
 
 
@@ -16,6 +17,8 @@ def project(tmp_path: Path) -> Path:
     shutil.copytree(
         ROOT / PACKAGE, tmp_path / PACKAGE, ignore=shutil.ignore_patterns("__pycache__")
     )
+    (tmp_path / FILE).parent.mkdir(parents=True)
+    shutil.copy(ROOT / FILE, tmp_path / FILE)
     return tmp_path
 
 
@@ -50,6 +53,7 @@ def test_a_changed_field_fails_the_check_until_it_is_generated(
     assert main(check) == 1
     message = capsys.readouterr().err
     assert "generated_client/models/job.py" in message
+    assert "local_runner/http/openapi.json" in message
     assert "make generate" in message
     assert main(["--root", str(project)]) == 0
     assert "elapsed_ms: int | None" in (project / PACKAGE / "models" / "job.py").read_text()

@@ -289,7 +289,8 @@ def test_the_wheel_with_the_runner_extra_runs_the_local_runner(wheel: Path, tmp_
     version = run(programs / "local-runner", "--version", cwd=tmp_path)
     assert version == f"local-runner, version {VERSION}\n"
     imports = (
-        f"import {', '.join(MODULES)}, local_runner.http.server; print(script_runner.__file__)"
+        f"import {', '.join(MODULES)}, local_runner.http.server; print(script_runner.__file__); "
+        "from local_runner.http.openapi import document; assert document('http://localhost')"
     )
     imported = run(programs / "python", "-c", imports, cwd=tmp_path)
     assert imported.startswith(f"{tmp_path / 'environment'}/")
