@@ -1,32 +1,36 @@
-"""The command line: `local-runner start` and `local-runner check`."""
+"""The command line: `local-runner init`, `local-runner check` and `local-runner start`."""
 
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import click
 
 from local_runner import config as configuration
-from local_runner import log
+from local_runner import log, starter
 from local_runner.config import TOKEN_VARIABLE, Config, ConfigError, ConfigMissing
 from local_runner.http import server
 from local_runner.log import LogFormat
 
 DEFAULT_CONFIG = "config.json"
 
-HOW_TO_WRITE_A_CONFIG = """\
-There is no {path}. Write one, for instance:
+NO_CONFIG = """\
+There is no {path}. Write one, with a script to begin with:
 
-  {{"scriptsFile": "./scripts.json"}}
+  local-runner init
 
-and beside it a scripts.json that lists the scripts callers may run:
+or say where yours is, with --config."""
 
-  {{"scripts": [{{"id": "hello", "path": "./hello.sh", "mode": "sync"}}]}}
+WHAT_NEXT = """
+Serve it:
+  local-runner start{config}
 
-A whole one is in the folder examples/ of script-runner-proxy; to try it:
+Then run the script, in another terminal or on the page {url}/:
+  scriptctl run hello Ada
 
-  local-runner start --config examples/config.json"""
+Your own scripts go into {scripts}; `local-runner check{config}` says what is wrong."""
 
 config_option = click.option(
     "--config",
@@ -52,6 +56,25 @@ def main() -> None:
     Which scripts, and who may call, is written in a config.json; a token for callers is taken from
     the environment variable SCRIPT_RUNNER_TOKEN.
     """
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
+def init(folder: Path) -> None:
+    """Write a configuration and a first script into FOLDER.
+
+    FOLDER is this one unless you name another. Nothing is overwritten.
+    """
+    try:
+        written = starter.write(folder)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+    config, scripts, *_ = written
+    click.echo(f"Wrote {', '.join(map(str, written))}.")
+    server = configuration.load(config).server
+    option = "" if config == Path(DEFAULT_CONFIG) else f" --config {shlex.quote(str(config))}"
+    url = f"http://{server.host}:{server.port}"
+    click.echo(WHAT_NEXT.format(config=option, url=url, scripts=scripts))
 
 
 @main.command()
@@ -113,7 +136,7 @@ def _load(path: Path, host: str | None, port: int | None) -> Config:
     try:
         config = configuration.load(path)
     except ConfigMissing as error:
-        raise click.ClickException(HOW_TO_WRITE_A_CONFIG.format(path=path)) from error
+        raise click.ClickException(NO_CONFIG.format(path=path)) from error
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     given = {"host": host, "port": port}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from local_runner.cli import main
+from scripts.runner_process import RunnerProcess
 
 
 @pytest.fixture(autouse=True)
@@ -95,29 +97,60 @@ def test_a_missing_config_is_explained(
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        "Error: There is no config.json. Write one, for instance:\n"
+        "Error: There is no config.json. Write one, with a script to begin with:\n"
         "\n"
-        '  {"scriptsFile": "./scripts.json"}\n'
+        "  local-runner init\n"
         "\n"
-        "and beside it a scripts.json that lists the scripts callers may run:\n"
-        "\n"
-        '  {"scripts": [{"id": "hello", "path": "./hello.sh", "mode": "sync"}]}\n'
-        "\n"
-        "A whole one is in the folder examples/ of script-runner-proxy; to try it:\n"
-        "\n"
-        "  local-runner start --config examples/config.json\n"
+        "or say where yours is, with --config.\n"
     )
 
 
-def test_the_example_of_a_missing_config_is_a_valid_one(tmp_path: Path) -> None:
-    path = tmp_path / "config.json"
-    explained = invoke("start", f"--config={path}").stderr
-    written = re.findall(r"^  ({.*})$", explained, re.MULTILINE)
+def test_init_writes_a_configuration_that_can_be_served_and_says_what_is_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
 
-    path.write_text(written[0])
-    (tmp_path / "scripts.json").write_text(written[1])
+    result = invoke("init")
 
-    assert invoke("check", f"--config={path}").exit_code == 0
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("Wrote config.json, scripts.json, scripts/hello.sh.\n")
+    assert "\n  local-runner start\n" in result.stdout
+    assert "warning" not in invoke("check").stdout
+    with RunnerProcess(tmp_path, options=["--port=0"]) as runner:
+        assert runner.run("hello", "Ada")["stdoutPreview"] == "Hello, Ada!\n"
+
+
+def test_init_into_a_folder_says_how_to_start_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    result = invoke("init", "my runner/here")
+
+    (start,) = re.findall(r"^  local-runner (start .*)$", result.stdout, re.MULTILINE)
+    assert shlex.split(start) == ["start", "--config", "my runner/here/config.json"]
+    assert invoke("check", *shlex.split(start)[1:]).exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["config.json", "scripts.json", "scripts/hello.sh"])
+def test_init_overwrites_nothing(tmp_path: Path, name: str) -> None:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / name).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+
+    result = invoke("init", str(tmp_path))
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: {tmp_path / name}: is there already\n"
+    assert (sorted(tmp_path.rglob("*")), (tmp_path / name).read_text()) == (before, "mine")
+
+
+def test_init_into_what_is_no_folder_is_an_error_of_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    result = invoke("init", str(tmp_path / "file" / "folder"))
+
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +162,7 @@ def test_the_example_of_a_missing_config_is_a_valid_one(tmp_path: Path) -> None:
                 "Run allow-listed scripts on this machine",
                 "config.json",
                 "SCRIPT_RUNNER_TOKEN",
+                "init Write a configuration and a first script into FOLDER.",
                 "check Check a configuration and print what would be served.",
                 "start Serve the scripts of a configuration until Ctrl-C, SIGTERM or SIGHUP.",
             ],
