@@ -17,7 +17,13 @@ import pytest
 
 from scripts.demo import examples_served
 from scripts.package.build import make
-from scripts.package.oomol import OWN_FILES, PackagingFailed, check_lock, write_oomol_package
+from scripts.package.oomol import (
+    DESCRIPTION,
+    OWN_FILES,
+    PackagingFailed,
+    check_lock,
+    write_oomol_package,
+)
 from tests.support.block_runner import BLOCKS, ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -88,8 +94,8 @@ def sdist(dist: Path) -> Path:
     return dist / f"{NAME.replace('-', '_')}-{VERSION}.tar.gz"
 
 
-def test_three_things_are_made(dist: Path, oomol_package: Path, wheel: Path, sdist: Path) -> None:
-    assert set(dist.iterdir()) == {oomol_package, wheel, sdist}
+def test_four_things_are_made(dist: Path, oomol_package: Path, wheel: Path, sdist: Path) -> None:
+    assert set(dist.iterdir()) == {dist / "openapi.json", oomol_package, wheel, sdist}
 
 
 def test_the_same_is_made_again_in_the_place_of_an_older_version(
@@ -136,9 +142,11 @@ def test_the_oomol_package_has_what_oomol_needs_and_no_more(oomol_package: Path)
     own = {"README.md", "README_zh-CN.md", "poetry.lock"}
     others = {"LICENSE", "icon.png", "oo-locales/en.json", "oo-locales/zh-CN.json"}
     others |= {"package.oo.yaml", "skills/script-runner/SKILL.md"}
+    description = packaged.pop("openapi.json")
     others |= set(run("git", "ls-files", "flows").split())
 
     assert packaged.keys() == tasks | own | others | modules("generated_client", "script_runner")
+    assert description == (ROOT / DESCRIPTION).read_bytes()
     for name, content in packaged.items():
         source = name.replace("tasks/", "blocks/").replace("task.oo.yaml", "block.oo.yaml")
         assert content == ((OWN_FILES if name in own else ROOT) / source).read_bytes(), name
