@@ -29,7 +29,8 @@ import fcntl, pathlib, subprocess, threading
 held = (pathlib.Path(__file__).parent / "held").open("w")
 def main(params):
     fcntl.flock(held, fcntl.LOCK_EX)
-    subprocess.Popen(["sleep", "600"], pass_fds=[held.fileno()])
+    stubborn = "trap '' TERM; exec sleep 600"
+    subprocess.Popen(["sh", "-c", stubborn], pass_fds=[held.fileno()])
     print("held")
     threading.Event().wait()
 """
