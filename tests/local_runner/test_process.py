@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator
@@ -68,7 +69,9 @@ def end_what_is_left_of(job_id: str) -> int:
     """Kill the processes of a job; returns how many there were."""
     left = processes_of(job_id)
     for process in left:
-        process.kill()
+        # Some end when another of them does.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     return len(left)
 
 
