@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Any
 
@@ -9,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from local_runner.http.encoding import JsonResponse
-from local_runner.http.responses import moment
 from local_runner.jobs.allowlist import Refused
 from local_runner.jobs.listing import JobList, JobQuery, ScriptState
 from local_runner.jobs.record import JobRecord, Status
@@ -96,7 +96,10 @@ def _listed_job(record: JobRecord) -> dict[str, Any]:
 
 
 def _time(milliseconds: int | None) -> str | None:
-    return None if milliseconds is None else moment(milliseconds).isoformat()
+    if milliseconds is None:
+        return None
+    moment = datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _script(state: ScriptState) -> dict[str, Any]:

@@ -18,13 +18,12 @@ class WireTime(datetime.datetime):
         return super().isoformat(sep, timespec).replace("+00:00", "Z")
 
 
-def moment(milliseconds: int) -> WireTime:
-    """A moment of the history, in milliseconds since the epoch, as one of the wire."""
+def _moment(milliseconds: int) -> WireTime:
     return WireTime.fromtimestamp(milliseconds / 1000, datetime.UTC)
 
 
 def _moment_or_none(milliseconds: int | None) -> WireTime | None:
-    return None if milliseconds is None else moment(milliseconds)
+    return None if milliseconds is None else _moment(milliseconds)
 
 
 def job_model(record: JobRecord) -> Job:
@@ -38,7 +37,7 @@ def job_model(record: JobRecord) -> Job:
         started_at=_moment_or_none(record.started_ms),
         ended_at=_moment_or_none(record.ended_ms),
         duration_ms=record.duration_ms,
-        created_at=moment(record.created_ms),
+        created_at=_moment(record.created_ms),
         mode=record.mode,
         stdout_ref=record.log_name("stdout"),
         stderr_ref=record.log_name("stderr"),
