@@ -92,8 +92,6 @@ def start(path: Path, host: str | None, port: int | None, log_format: LogFormat)
     """Serve the scripts of a configuration until Ctrl-C, SIGTERM or SIGHUP."""
     config = _load(path, host, port)
     token = _token()
-    # Taken out, so that no script finds it in its environment.
-    os.environ.pop(TOKEN_VARIABLE, None)
     _refuse_open_door(config, token)
     try:
         listener = server.listen(config.server)

@@ -8,6 +8,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,3 +135,25 @@ def test_a_runner_without_stderr_serves_and_keeps_its_history_whole(tmp_path: Pa
     with sqlite3.connect(tmp_path / "jobs.sqlite3") as history:
         assert history.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     history.close()
+
+
+FAILS = """
+from local_runner import log
+
+with log.to_stderr("json"):
+    try:
+        {}["gone"]
+    except KeyError:
+        log.failure("job_1 failed in the runner")
+"""
+
+
+def test_an_exception_that_nobody_foresaw_is_logged_with_where_it_came_from() -> None:
+    ended = subprocess.run([sys.executable, "-c", FAILS], capture_output=True, check=True)
+
+    (line,) = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert line["event"] == "error"
+    message, _, trace = line["message"].partition("\n")
+    assert message == "job_1 failed in the runner"
+    assert trace.startswith("Traceback ")
+    assert trace.endswith("KeyError: 'gone'")

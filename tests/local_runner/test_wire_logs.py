@@ -286,3 +286,21 @@ def test_a_log_that_reached_its_limit_says_so(
         truncated,
         False,
     )
+
+
+@pytest.mark.parametrize("cut", ["stdout", "stderr"])
+def test_only_the_stream_that_reached_its_limit_says_so(tmp_path: Path, cut: str) -> None:
+    redirect = "" if cut == "stdout" else " >&2"
+    with RunnerProcess(
+        tmp_path,
+        {"long": f"#!/bin/sh\necho 123456789{redirect}\n"},
+        runner={"maxLogBytesPerStream": 8},
+    ) as runner:
+        job = runner.run("long")
+        pages = {
+            stream: page(runner, job["jobId"], f"stream={stream}")["truncated"]
+            for stream in ("stdout", "stderr")
+        }
+
+    assert pages == {"stdout": cut == "stdout", "stderr": cut == "stderr"}
+    assert pages == {stream: job[f"{stream}Truncated"] for stream in pages}
