@@ -269,6 +269,7 @@ def test_long_outputs_are_shortened_and_tell_how_much_is_left_out(package: Packa
         node("text", "echo", x="a" * 1300),
         node("lines", "echo", x="".join(f"line {i}\n" for i in range(1012))),
         node("array", "echo", x=list(range(25))),
+        node("single", "echo", x=["one"]),
     )
 
     printed = package.run().stdout
@@ -276,6 +277,7 @@ def test_long_outputs_are_shortened_and_tell_how_much_is_left_out(package: Packa
     assert f'x = "{"a" * 199} ... 1,102 more characters' in printed
     assert "    line 9\n    ... 1,002 more lines\n" in printed
     assert "    9\n    ... 15 more items\n" in printed
+    assert '  x = ["one"]\n' in printed
 
 
 def test_an_input_on_the_command_line_replaces_the_flows(package: Package) -> None:
