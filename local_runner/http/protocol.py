@@ -166,7 +166,11 @@ class BoundedProtocol(H11Protocol):
         if self.conn.their_state not in (h11.SEND_BODY, h11.ERROR) and not self._unparsed:
             transport.close()
             return
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:
+            # The caller has reset the connection meanwhile.
+            transport.abort()
         self._unparsed.clear()
         self._wait_for((REST, None))
         self.flow.unpause()

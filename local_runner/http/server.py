@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import re
@@ -193,6 +194,9 @@ class _LoopErrors:
         message, cause = str(context.get("message")), context.get("exception")
         if "_start_serving" in message and self._listener.fileno() < 0:
             # asyncio comes back for the callers that it could not accept; that is over.
+            return
+        if isinstance(cause, OSError) and cause.errno == errno.ENOTCONN:
+            # A caller reset its connection while its response was ended.
             return
         # Without the arguments of a callback, so that there are few kinds.
         kind = (message.partition("(")[0], type(cause))

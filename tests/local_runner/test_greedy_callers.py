@@ -21,6 +21,7 @@ from tests.local_runner.served import ENOUGH, Caller, Served, serving
 TOKEN = "secret"
 HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n\r\n"
 RUN = b'{"scriptId":"hello","mode":"sync"}'
+RESET = struct.pack("ii", 1, 0)
 CRUMB = b"1\r\n \r\n"
 PAGE_BYTES = 1_000_000
 SCRIPTS = {
@@ -217,7 +218,7 @@ async def test_nothing_is_kept_of_a_caller_that_resets_the_connection(
         await loop.sock_sendall(connection, request * requests)
         await loop.sock_recv(connection, 1)
         kept = [weakref.ref(connection) for connection in served.connections]
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     await served.all_closed()
 
@@ -225,6 +226,31 @@ async def test_nothing_is_kept_of_a_caller_that_resets_the_connection(
         while any(reference() for reference in kept):
             await asyncio.sleep(0.01)
             gc.collect()
+
+
+async def test_a_caller_that_resets_the_connection_as_it_is_refused_is_no_failure(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    close = protocol.BoundedProtocol.close
+    connection = socket.socket()
+
+    def reset_and_close(self: protocol.BoundedProtocol, transport: asyncio.Transport) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        connection.close()
+        close(self, transport)
+
+    monkeypatch.setattr(protocol.BoundedProtocol, "close", reset_and_close)
+    connection.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(connection, ("127.0.0.1", served.port))
+    await loop.sock_sendall(connection, head(CHUNKED, token="wrong"))
+
+    async with asyncio.timeout(ENOUGH):
+        while connection.fileno() >= 0:
+            await asyncio.sleep(0.01)
+    await served.all_closed()
+
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_those_who_wait_for_a_large_response_do_not_wait_for_one_who_reads_nothing(
