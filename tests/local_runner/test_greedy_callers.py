@@ -235,8 +235,9 @@ async def test_a_caller_that_resets_the_connection_as_it_is_refused_is_no_failur
     connection = socket.socket()
 
     def reset_and_close(self: protocol.BoundedProtocol, transport: asyncio.Transport) -> None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        connection.close()
+        if connection.fileno() >= 0:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            connection.close()
         close(self, transport)
 
     monkeypatch.setattr(protocol.BoundedProtocol, "close", reset_and_close)
