@@ -66,7 +66,7 @@ class _Api:
         wanted = min(limit, MAX_LIMIT)
 
         async def make() -> bytes:
-            page = self._scheduler.page(record, stream, offset, wanted)
+            page = await self._scheduler.page(record, stream, offset, wanted)
             return await _encoded(log_page(record, stream, page), len(page.data))
 
         if wanted <= PIECE_BYTES:

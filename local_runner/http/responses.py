@@ -7,7 +7,7 @@ import datetime
 from generated_client.models import AcceptedJob, Job, LogPage
 from local_runner.jobs.job import LiveJob
 from local_runner.jobs.record import JobRecord
-from local_runner.storage.job_logs import Page
+from local_runner.storage.log_pages import Page
 
 
 class WireTime(datetime.datetime):

@@ -8,7 +8,6 @@ import errno
 import gc
 import os
 import re
-import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -21,6 +20,9 @@ from local_runner.config import Config, ServerConfig
 from local_runner.http.app import application
 from local_runner.http.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from local_runner.jobs.scheduler import Scheduler
+from local_runner.processes.given import Given, take_over
+from local_runner.processes.local import LocalLauncher
+from local_runner.processes.reaping import OrphanReaper
 from local_runner.storage.history import Store, StoreError
 
 BACKLOG = 2048
@@ -83,18 +85,21 @@ def serve(config: Config, listener: socket.socket, token: str | None) -> None:
     Raises:
         ServerError: If the history of jobs cannot be opened.
     """
-    _allow_many_files()
+    given = take_over()
     try:
-        asyncio.run(_serve(config, listener, token))
+        asyncio.run(_serve(config, listener, token, given))
     except StoreError as error:
         raise ServerError(str(error)) from error
 
 
-async def _serve(config: Config, listener: socket.socket, token: str | None) -> None:
+async def _serve(config: Config, listener: socket.socket, token: str | None, given: Given) -> None:
     asyncio.get_running_loop().set_exception_handler(_LoopErrors(listener))
     store = Store(config.database)
     try:
-        scheduler = Scheduler(config, store)
+        launcher = LocalLauncher(given)
+        if os.getpid() == 1:
+            OrphanReaper(launcher.pids).begin()
+        scheduler = Scheduler(config, store, launcher=launcher)
         await _Server(config, scheduler, token, listener).serve(sockets=[listener])
     finally:
         await store.close()
@@ -207,13 +212,3 @@ class _LoopErrors:
             log.event("error", message=f"callers have to wait: {cause.strerror}")
         else:
             loop.default_exception_handler(context)
-
-
-def _allow_many_files() -> None:
-    """Raise the soft limit of open files: each waiting request holds one, each script five."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, OSError) as error:
-        # macOS may refuse its own "unlimited".
-        log.event("warning", message=f"at most {soft} files may be open: {error}")

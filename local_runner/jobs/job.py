@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from local_runner import log
 from local_runner.config import RunnerConfig, ScriptConfig
-from local_runner.jobs.record import STREAMS, JobRecord, Status
+from local_runner.jobs.record import STREAMS, JobRecord, Status, Stream
 from local_runner.processes.launcher import (
     CannotStart,
     Detached,
     Exit,
     Launch,
     Launcher,
+    LostExit,
     Process,
     Workers,
 )
 from local_runner.processes.shortage import OutOfResources, is_shortage
+from local_runner.storage.disk import Disk
 from local_runner.storage.history import StoreError
-from local_runner.storage.job_logs import LogWriter, read_tail
+from local_runner.storage.job_logs import JobLogs
+from local_runner.storage.log_pages import decode_tail, read_tail
 
 NO_EXIT_CODE = -1
 """What the wire has as the code of a job that ended without an exit code."""
@@ -39,20 +42,26 @@ class LiveJob:
         settled: Set when the job has ended, or when the runner stops before it was started or
             while it goes on elsewhere.
         recorded: Set when its end is in the history.
+        refused: Whether it could not be recorded when it came; it is not run then.
         accepted_as: The status at the time it was accepted; it may have ended before anybody is
             told.
+        on_loss: Called if something of a stream came too late for its log, which may be long after
+            the end.
     """
+
+    on_loss: Callable[[JobRecord, Stream], object]
 
     def __init__(self, record: JobRecord, script: ScriptConfig) -> None:
         """Begin with a job that is queued."""
         self.record = record
         self.settled = asyncio.Event()
         self.recorded = asyncio.Event()
+        self.refused = False
         self.accepted_as = record.status
         self.script = script
         self._begun = time.monotonic()
         self._process: Process | None = None
-        self._logs: tuple[LogWriter, ...] = ()
+        self._logs: JobLogs | None = None
         self._ended_by: EndedBy | None = None
         self._start_error: Exception | None = None
         self._failure: str | None = None
@@ -64,12 +73,23 @@ class LiveJob:
         return self._process is not None
 
     def snapshot(self) -> JobRecord:
-        """The job as it is now, with the previews as far as the output has come."""
-        if not self.record.has_ended:
-            self._take_output()
+        """The job as it is now, without previews until it has ended."""
+        if self._logs is not None and not self.record.has_ended:
+            self._take_sizes(self._logs)
         return self.record
 
-    def start(self, limits: RunnerConfig, launcher: Launcher) -> None:
+    async def preview(self) -> JobRecord:
+        """The job as it is now, with the previews as far as the output has come."""
+        if self._logs is not None and not self.record.has_ended:
+            await self._take_output(self._logs)
+        return self.record
+
+    async def flush(self) -> None:
+        """Wait until what the script printed by now is in the files of its logs."""
+        if self._logs is not None:
+            await self._logs.flush()
+
+    def start(self, limits: RunnerConfig, launcher: Launcher, disk: Disk) -> None:
         """Start the script, unless the job was told to end before.
 
         Why it cannot be started is kept until `run`, which ends the job for it.
@@ -80,20 +100,21 @@ class LiveJob:
         self._begun = time.monotonic()
         if self._ended_by is not None:
             return
-        record, grace = self.record, limits.kill_grace_seconds
+        logs = JobLogs(self.record.job_id, limits, disk)
         try:
-            self._logs = logs = _open_logs(record, limits, LogWriter)
-            launch = Launch(record.job_id, self.script, record.args, logs, grace)
-            self._process = launcher.start(launch)
+            logs.prepare()
+            self._logs = logs
+            self._hold(launcher.start(self._launch(logs, limits)), logs)
         except OutOfResources:
-            _discard(self._logs)
-            self._logs = ()
+            self._logs = None
             raise
         except Exception as error:
+            if isinstance(error, OSError) and is_shortage(error):
+                raise OutOfResources(error) from error
             # Whatever it is, the job must end.
             self._start_error = error
 
-    def resume(self, limits: RunnerConfig, workers: Workers) -> None:
+    async def resume(self, limits: RunnerConfig, workers: Workers, disk: Disk) -> None:
         """Go on with a script that another machine has been running meanwhile.
 
         Why that cannot be done is kept until `run`, which ends the job for it.
@@ -101,11 +122,11 @@ class LiveJob:
         record = self.record
         begun_ms = record.started_ms or record.created_ms
         self._begun = time.monotonic() - max(0, now_ms() - begun_ms) / 1000
+        logs = JobLogs(record.job_id, limits, disk)
         try:
-            self._logs = logs = _open_logs(record, limits, LogWriter.reopen)
-            grace = limits.kill_grace_seconds
-            launch = Launch(record.job_id, self.script, record.args, logs, grace)
-            self._process = workers.resume(launch, record.worker or "")
+            await logs.take_up()
+            self._logs = logs
+            self._hold(workers.resume(self._launch(logs, limits), record.worker or ""), logs)
         except Exception as error:
             self._start_error = error
 
@@ -123,24 +144,29 @@ class LiveJob:
         try:
             status, code = await self._outcome()
         except Detached:
-            for writer in self._logs:
-                writer.close()
+            if self._logs is not None:
+                await self._logs.close()
             raise
         except Exception as error:
             status, code = Status.FAILED, NO_EXIT_CODE
             self._note_failure(error)
-        for writer in self._logs:
-            try:
-                writer.close()
-            except OSError as error:
+        if self._logs is not None:
+            await self._logs.close()
+            if self._logs.failure is not None:
                 status, code = Status.FAILED, NO_EXIT_CODE
-                self._failure = f"the log could not be written: {error.strerror}"
-        self.finish(status, code, round((time.monotonic() - self._begun) * 1000))
+                self._failure = f"the log could not be written: {self._logs.failure.strerror}"
+        await self._finish(status, code, round((time.monotonic() - self._begun) * 1000))
 
-    def end_process(self, ended_by: EndedBy) -> None:
-        """Tell the script to end, for the first of the reasons that come while it runs."""
-        if self._process is None or self._process.terminate():
-            self._ended_by = self._ended_by or ended_by
+    def end_process(self, ended_by: EndedBy) -> bool:
+        """Tell the script to end, for the first of the reasons that come while it runs.
+
+        Returns:
+            Whether it was told, or will not be started; False if it has ended by itself.
+        """
+        if self._process is not None and not self._process.terminate():
+            return False
+        self._ended_by = self._ended_by or ended_by
+        return True
 
     def kill(self) -> None:
         """End the script at once."""
@@ -148,14 +174,24 @@ class LiveJob:
         if self._process is not None:
             self._process.kill()
 
-    def finish(self, status: Status, code: int, duration_ms: int = 0) -> None:
+    async def _finish(self, status: Status, code: int, duration_ms: int) -> None:
         """Put the end of the job, now, into the record."""
         mark_ended(self.record, status, code, duration_ms)
-        self._take_output()
+        if self._logs is not None:
+            await self._take_output(self._logs)
         if self._failure is not None:
             self.record.stderr_preview = f"{self.record.stderr_preview}\n{self._failure}\n".lstrip(
                 "\n"
             )
+
+    def _launch(self, logs: JobLogs, limits: RunnerConfig) -> Launch:
+        record = self.record
+        return Launch(record.job_id, self.script, record.args, logs, limits.kill_grace_seconds)
+
+    def _hold(self, process: Process, logs: JobLogs) -> None:
+        self._process = process
+        logs.on_failure = process.terminate
+        logs.on_loss = self._note_loss
 
     async def _outcome(self) -> tuple[Status, int]:
         """Wait for the end of the script; returns the status and the code."""
@@ -165,12 +201,14 @@ class LiveJob:
             if self._process is None:
                 return Status.CANCELED, NO_EXIT_CODE
             ended = await self._in_time(self._process)
+        except LostExit as error:
+            if self._ended_by is None:
+                self._failure = str(error)
+            return self._ended_by or Status.FAILED, NO_EXIT_CODE
         except CannotStart as error:
-            self._logs[1].write(f"{error}\n".encode("utf-8", "replace"))
+            assert self._logs is not None
+            self._logs.write("stderr", f"{error}\n".encode("utf-8", "replace"))
             return Status.FAILED, NO_EXIT_CODE if error.code is None else error.code
-        if self._process.output_failure is not None:
-            self._failure = f"the log could not be written: {self._process.output_failure.strerror}"
-            return Status.FAILED, NO_EXIT_CODE
         if ended.status is not None:
             self._failure = ended.failure
             return ended.status, ended.code
@@ -199,38 +237,20 @@ class LiveJob:
         if self._process is not None:
             self._process.abandon()
 
-    def _take_output(self) -> None:
-        """Put what the logs hold by now into the record."""
-        if not self._logs:
-            return
-        record, (stdout, stderr) = self.record, self._logs
+    def _note_loss(self, stream: Stream) -> None:
+        setattr(self.record, f"{stream}_truncated", True)
+        self.on_loss(self.record, stream)
+
+    def _take_sizes(self, logs: JobLogs) -> None:
+        record, stdout, stderr = self.record, logs.streams["stdout"], logs.streams["stderr"]
         record.stdout_size, record.stderr_size = stdout.size, stderr.size
         record.stdout_truncated, record.stderr_truncated = stdout.truncated, stderr.truncated
-        record.stdout_preview = stdout.preview(ended=record.has_ended)
-        record.stderr_preview = stderr.preview(ended=record.has_ended)
 
-
-def _open_logs(
-    record: JobRecord, limits: RunnerConfig, open_log: Callable[[Path, int, int], LogWriter]
-) -> tuple[LogWriter, LogWriter]:
-    folder = Path(limits.logs_dir)
-    bounds = limits.max_log_bytes_per_stream, limits.preview_max_bytes
-    opened: list[LogWriter] = []
-    try:
-        for stream in STREAMS:
-            opened.append(open_log(folder / record.log_name(stream), *bounds))
-    except OSError as error:
-        _discard(opened)
-        if is_shortage(error):
-            raise OutOfResources(error) from error
-        raise
-    stdout, stderr = opened
-    return stdout, stderr
-
-
-def _discard(logs: Iterable[LogWriter]) -> None:
-    for writer in logs:
-        writer.discard()
+    async def _take_output(self, logs: JobLogs) -> None:
+        """Put what the logs hold by now into the record."""
+        self._take_sizes(logs)
+        record = self.record
+        record.stdout_preview, record.stderr_preview = await logs.previews(ended=record.has_ended)
 
 
 def mark_ended(record: JobRecord, status: Status, code: int, duration_ms: int) -> None:
@@ -248,7 +268,8 @@ def mark_interrupted(record: JobRecord, limits: RunnerConfig) -> None:
     for stream in STREAMS:
         path = Path(limits.logs_dir, record.log_name(stream))
         try:
-            size, preview = read_tail(path, limits.preview_max_bytes)
+            size, tail = read_tail(path, limits.preview_max_bytes)
+            preview = decode_tail(tail, is_cut=size > len(tail), ended=True)
         except OSError as error:
             size, preview = 0, f"the log cannot be read: {error}\n"
         setattr(record, f"{stream}_size", size)

@@ -38,6 +38,14 @@ class Queue:
         self._jobs[job_id] = job
         self._scripts.setdefault(job.record.script_id, {})[job_id] = job
 
+    def put_back(self, job: LiveJob) -> None:
+        """Put a job where it was before it was taken out."""
+        self.add(job)
+        of_script = self._scripts[job.record.script_id]
+        in_order = sorted(of_script.items(), key=lambda item: item[1].record.seq)
+        of_script.clear()
+        of_script.update(in_order)
+
     def pop(self, job_id: str) -> LiveJob | None:
         """Take a job out; None if it does not wait."""
         job = self._jobs.pop(job_id, None)
@@ -48,11 +56,6 @@ class Queue:
             if not of_script:
                 del self._scripts[script_id]
         return job
-
-    def clear(self) -> None:
-        """Take all jobs out."""
-        self._jobs.clear()
-        self._scripts.clear()
 
     def startable(self, may_start: Callable[[LiveJob], bool]) -> Iterator[LiveJob]:
         """The jobs that may start, the oldest first; nothing may be taken out meanwhile.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Iterator
 from pathlib import Path
@@ -20,7 +23,7 @@ from local_runner.processes.local import LocalLauncher
 from local_runner.processes.orphans import end_processes_of
 from local_runner.processes.shortage import OutOfResources
 from local_runner.storage.history import Store, StoreError
-from local_runner.storage.job_logs import Page, read_page
+from local_runner.storage.log_pages import Page, read_page
 from local_runner.storage.retention import Retention
 
 T = TypeVar("T")
@@ -39,20 +42,29 @@ class Scheduler:
     It belongs to one event loop; every method is called there.
     """
 
-    def __init__(self, config: Config, store: Store, workers: Workers | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        workers: Workers | None = None,
+        launcher: LocalLauncher | None = None,
+    ) -> None:
         """Prepare; `recover` must be called before the first run.
 
         Args:
             config: The scripts and how they run.
             store: The history.
             workers: The machines that run the scripts; None for this one.
+            launcher: What starts them on this one.
         """
         self._config = config
         self._store = store
         self._workers = workers
-        self._launcher: Launcher = workers or LocalLauncher()
+        self._local = launcher or LocalLauncher()
+        self._disk = self._local.disk
+        self._launcher: Launcher = workers or self._local
         self._rules = Rules(config.scripts)
-        self._retention = Retention(store, config.runner)
+        self._retention = Retention(store, config.runner, self._disk)
         self._seq = store.last_seq
         self._live: dict[str, LiveJob] = {}
         self._queue = Queue()
@@ -78,7 +90,7 @@ class Scheduler:
             if record.status == Status.QUEUED:
                 await self._take_up(record)
         for record in elsewhere:
-            self._resume(record)
+            await self._resume(record)
         await self._retention.trim()
         self._start_next()
 
@@ -87,10 +99,10 @@ class Scheduler:
         if interrupted:
             ids = [record.job_id for record in interrupted]
             grace = self._config.runner.kill_grace_seconds
-            ended = await asyncio.to_thread(end_processes_of, ids, grace)
+            ended = await self._disk.run(lambda: end_processes_of(ids, grace))
             log.event("recovered", interrupted_jobs=len(ids), processes_ended=ended)
         for record in interrupted:
-            mark_interrupted(record, self._config.runner)
+            await self._disk.run(functools.partial(mark_interrupted, record, self._config.runner))
             log.job_end(record)
             await self._store.save(record)
 
@@ -120,7 +132,20 @@ class Scheduler:
         job = self._new_job(script, checked, chosen)
         # A task of its own: a caller that goes away does not stop it, and `stop` waits for it.
         await asyncio.shield(self._spawn(self._accept(job)))
+        if job.record.mode == "async":
+            await self._sync(job)
         return job
+
+    async def _sync(self, job: LiveJob) -> None:
+        """See that a job is on the disk before somebody is told that it is accepted.
+
+        Nobody is told of a sync job before it has ended, so that a loss of power may lose it.
+        """
+        try:
+            await self._store.sync()
+        except StoreError:
+            await self.cancel(job.record.job_id)
+            raise
 
     async def ended(self, job: LiveJob) -> JobRecord:
         """Wait until an accepted job has ended.
@@ -143,7 +168,7 @@ class Scheduler:
     async def job(self, job_id: str) -> JobRecord | None:
         """A job as it is now, or None where there is none of that id."""
         if live := self._live.get(job_id):
-            return live.snapshot()
+            return await live.preview()
         return await self._store.get(job_id)
 
     async def jobs(self, query: JobQuery) -> JobList:
@@ -184,18 +209,33 @@ class Scheduler:
         live = self._live.get(job_id)
         if live is not None and not live.record.has_ended:
             if self._queue.pop(job_id):
-                self._begun[job_id] = live
-                live.finish(Status.CANCELED, NO_EXIT_CODE)
-                self._spawn(self._record_end(live))
+                # A task of its own: a caller that goes away does not stop it half way.
+                await asyncio.shield(self._spawn(self._cancel_queued(live)))
+            elif not live.end_process(Status.CANCELED):
+                # It is about to end by itself. To say that it runs would promise its cancel.
                 await live.settled.wait()
-            else:
-                live.end_process(Status.CANCELED)
         return await self.job(job_id)
 
-    def page(self, record: JobRecord, stream: Stream, offset: int, limit: int) -> Page:
-        """A page of a job's log; see `logs.read_page`."""
-        path = Path(self._config.runner.logs_dir, record.log_name(stream))
-        return read_page(path, offset, limit, ended=record.has_ended)
+    async def _cancel_queued(self, job: LiveJob) -> None:
+        """End a job that waits; it waits on if that cannot be recorded."""
+        ended = dataclasses.replace(job.record)
+        mark_ended(ended, Status.CANCELED, NO_EXIT_CODE, 0)
+        try:
+            await self._store.save(ended)
+        except StoreError:
+            self._queue.put_back(job)
+            self._start_next()
+            raise
+        job.record = ended
+        job.settled.set()
+        self._forget(job)
+
+    async def page(self, record: JobRecord, stream: Stream, offset: int, limit: int) -> Page:
+        """A page of a job's log; see `read_page`."""
+        if live := self._live.get(record.job_id):
+            await live.flush()
+        path, ended = Path(self._config.runner.logs_dir, record.log_name(stream)), record.has_ended
+        return await self._disk.run(lambda: read_page(path, offset, limit, ended=ended))
 
     async def stop(self, *, end_scripts: bool = True) -> None:
         """Stop; queued jobs stay queued for the next start.
@@ -207,7 +247,6 @@ class Scheduler:
         self._stopping = True
         for job in self._queue:
             job.settled.set()
-        self._queue.clear()
         if self._workers is not None and not end_scripts:
             self._workers.detach()
         else:
@@ -215,6 +254,8 @@ class Scheduler:
                 job.end_process(Status.CANCELED)
         while self._tasks:
             await asyncio.wait(self._tasks)
+        self._local.close()
+        await self._retention.close()
 
     def kill(self) -> None:
         """End the running scripts at once."""
@@ -253,22 +294,26 @@ class Scheduler:
     async def _start_elsewhere(self, job: LiveJob) -> bool:
         try:
             # On the disk: after a power cut no other machine may get it.
-            await self._store.save(job.record, durable=True)
+            await self._store.save(job.record)
+            await self._store.sync()
         except StoreError as error:
             job.fail_to_start(error)
         else:
-            await self._start_when_possible(job)
-        self._spawn(self._run(job))
+            if not job.refused:
+                await self._start_when_possible(job)
+        self._spawn(self._withdraw(job) if job.refused else self._run(job))
         return job.has_process
 
-    def _resume(self, record: JobRecord) -> None:
+    async def _resume(self, record: JobRecord) -> None:
         script = self._rules.script(record.script_id)
-        job = LiveJob(record, script or ScriptConfig.model_construct(id=record.script_id, path=""))
+        job = self._hold(
+            record, script or ScriptConfig.model_construct(id=record.script_id, path="")
+        )
         self._live[record.job_id] = self._begun[record.job_id] = job
         self._busy += 1
         self._running[record.script_id] += 1
         assert self._workers is not None
-        job.resume(self._config.runner, self._workers)
+        await job.resume(self._config.runner, self._workers, self._disk)
         self._spawn(self._run(job))
 
     # -- accepting
@@ -285,37 +330,45 @@ class Scheduler:
             status=Status.QUEUED,
             created_ms=now,
         )
-        return LiveJob(record, script)
+        return self._hold(record, script)
+
+    def _hold(self, record: JobRecord, script: ScriptConfig) -> LiveJob:
+        job = LiveJob(record, script)
+        job.on_loss = lambda record, stream: self._spawn(self._note_loss(record, stream))
+        return job
 
     async def _accept(self, job: LiveJob) -> None:
         if self._stopping:
             raise Unavailable("the runner is stopping, the job was not accepted: try again later")
         has_slot = self._take_slot(job)
+        if not has_slot:
+            # Now: nobody who comes while it is being recorded gets before it.
+            self._queue.add(job)
         job.accepted_as = job.record.status
         try:
-            # Nobody is told of a sync job before it has ended: a crash of the system may lose it.
-            await self._store.save(job.record, durable=job.record.mode == "async")
+            await self._store.save(job.record)
             if has_slot:
                 await self._start_or_withdraw(job)
         except (StoreError, OutOfResources):
+            job.refused = True
+            self._queue.pop(job.record.job_id)
             if has_slot:
                 self._free_slot(job)
             raise
-        self._retention.count_new()
+        self._retention.note_new()
         self._live[job.record.job_id] = job
         if has_slot:
             self._begun[job.record.job_id] = job
             self._spawn(self._run(job))
         elif self._stopping:
             job.settled.set()
-        else:
-            self._queue.add(job)
-            self._start_next()
+        elif self._workers is not None:
+            self._workers.look()
 
     def _start(self, job: LiveJob) -> None:
         if self._stopping:
             job.end_process(Status.CANCELED)
-        job.start(self._config.runner, self._launcher)
+        job.start(self._config.runner, self._launcher, self._disk)
 
     async def _start_or_withdraw(self, job: LiveJob) -> None:
         try:
@@ -327,8 +380,12 @@ class Scheduler:
     # -- running
 
     def _take_slot(self, job: LiveJob) -> bool:
-        """Make a job `running` when nothing is before it in the queue and a slot is free."""
-        if self._queue or not self._has_slot or not self._has_room(job):
+        """Make a job `running` if it may start now and none of its script is before it.
+
+        None of another script is, either: one that may start does not wait while a slot is free.
+        """
+        waits = self._queue.count(job.script.id) > 0
+        if waits or not self._has_slot or not self._has_room(job):
             return False
         self._mark_running(job)
         return True
@@ -377,8 +434,19 @@ class Scheduler:
         except StoreError as error:
             job.fail_to_start(error)
         else:
-            await self._start_when_possible(job)
-        await self._run(job)
+            if not job.refused:
+                await self._start_when_possible(job)
+        if job.refused:
+            await self._withdraw(job)
+        else:
+            await self._run(job)
+
+    async def _withdraw(self, job: LiveJob) -> None:
+        """Give up a job that got a slot before it could be recorded, and was refused for that."""
+        del self._begun[job.record.job_id]
+        with contextlib.suppress(StoreError):
+            await self._store.delete([job.record.seq])
+        self._free_slot(job)
 
     async def _start_when_possible(self, job: LiveJob) -> None:
         """Start a job that was accepted long ago; no shortage of the system makes it fail."""
@@ -410,12 +478,14 @@ class Scheduler:
             await asyncio.sleep(RETRY_SECONDS)
         # Who waits for the end goes on first.
         await asyncio.sleep(0)
+        self._forget(job)
+
+    def _forget(self, job: LiveJob) -> None:
         log.job_end(job.record)
-        del self._live[job.record.job_id]
-        del self._begun[job.record.job_id]
-        if self._retention.is_full:
-            # Its slot need not wait for it.
-            self._spawn(self._retention.trim())
+        job_id = job.record.job_id
+        del self._live[job_id]
+        self._begun.pop(job_id, None)
+        self._retention.note_end(job.record)
 
     async def _try_to_save(self, job: LiveJob) -> bool:
         try:
@@ -427,6 +497,12 @@ class Scheduler:
             job.settled.set()
         job.recorded.set()
         return True
+
+    async def _note_loss(self, record: JobRecord, stream: Stream) -> None:
+        try:
+            await self._store.mark_truncated(record.seq, stream)
+        except StoreError as error:
+            log.event("error", message=f"{record.job_id}: {error}")
 
     # -- taking up the history
 
@@ -443,6 +519,6 @@ class Scheduler:
             log.job_end(record)
             await self._store.save(record)
             return
-        job = LiveJob(record, script)
+        job = self._hold(record, script)
         self._live[record.job_id] = job
         self._queue.add(job)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from local_runner.config import ScriptConfig
 from local_runner.jobs.record import Status
-from local_runner.storage.job_logs import LogWriter
+from local_runner.storage.job_logs import JobLogs
 
 
 class CannotStart(Exception):
@@ -31,14 +31,15 @@ class Launch:
         job_id: The job it is for.
         script: The script, as the configuration was when the job was accepted.
         args: Its arguments; they reach the script as they are.
-        logs: Where its stdout and stderr go.
+        logs: Where its stdout and stderr go. When they are full it must not take more output from
+            the script, and goes on when they call its `on_room`.
         kill_grace_seconds: From SIGTERM to SIGKILL when it is told to end.
     """
 
     job_id: str
     script: ScriptConfig
     args: list[str]
-    logs: tuple[LogWriter, LogWriter]
+    logs: JobLogs
     kill_grace_seconds: float
 
 
@@ -58,6 +59,14 @@ class Exit:
     failure: str | None = None
 
 
+class LostExit(Exception):
+    """How a script ended cannot be told."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("its exit code was lost, something else has waited for it")
+
+
 class Detached(Exception):
     """A script on another machine is left alone and goes on; the next start takes it up again."""
 
@@ -66,11 +75,9 @@ class Process(Protocol):
     """A script that was started, and all that it starts itself. It belongs to one event loop.
 
     Attributes:
-        output_failure: Why output could not be written to the log, or None.
         keeps_time: Whether it ends itself when its time limit is over.
     """
 
-    output_failure: OSError | None
     keeps_time: bool
 
     async def wait(self) -> Exit:

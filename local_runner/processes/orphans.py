@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import psutil
 
 from local_runner import log
-from local_runner.processes.local import JOB_VARIABLE, OPEN_PIPE_SECONDS
+from local_runner.processes.carriers import NO_GROUP, find_carriers
+from local_runner.processes.ending import KILL_SECONDS
 
 MAX_KILL_ROUNDS = 10
 """How often it is looked for; all but the first time with SIGKILL."""
@@ -24,11 +25,11 @@ def end_processes_of(job_ids: Iterable[str], kill_grace_seconds: float) -> int:
     Returns:
         How many processes were ended; a warning in the log names those that could not be.
     """
-    wanted = set(job_ids)
+    groups = dict.fromkeys(job_ids, NO_GROUP)
     found: set[psutil.Process] = set()
     grace = kill_grace_seconds
     for attempt in range(MAX_KILL_ROUNDS):
-        left = [process for process in psutil.process_iter() if _job_of(process) in wanted]
+        left = _carriers(groups)
         if not left:
             return len(found)
         found.update(left)
@@ -37,15 +38,13 @@ def end_processes_of(job_ids: Iterable[str], kill_grace_seconds: float) -> int:
                 process.kill() if attempt else process.terminate()
         # What is ended may start another process in its last moment, so it is looked for again.
         psutil.wait_procs(left, timeout=grace)
-        grace = OPEN_PIPE_SECONDS
-    alive = [process.pid for process in found if _job_of(process) in wanted]
+        grace = KILL_SECONDS
+    alive = _carriers(groups)
     if alive:
-        log.event("warning", message=f"processes of lost jobs cannot be ended: {sorted(alive)}")
+        pids = sorted(process.pid for process in alive)
+        log.event("warning", message=f"processes of lost jobs cannot be ended: {pids}")
     return len(found) - len(alive)
 
 
-def _job_of(process: psutil.Process) -> str | None:
-    try:
-        return process.environ().get(JOB_VARIABLE)
-    except (psutil.Error, OSError):
-        return None
+def _carriers(groups: dict[str, int]) -> list[psutil.Process]:
+    return [process for processes in find_carriers(groups).values() for process in processes]

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
-import queue
 import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from local_runner import log
-from local_runner.jobs.record import JobRecord, Status
-from local_runner.storage.schema import open_database
+from local_runner.jobs.record import JobRecord, Status, Stream
+from local_runner.storage.database import CHANGE_BYTES, Database, StoreError
 
-T = TypeVar("T")
-
-CHECKPOINT_EVERY = 1000
-"""After so many calls the journal is moved into the file."""
-
-
-class StoreError(Exception):
-    """The history cannot be opened or written; the message says why."""
-
+__all__ = ["Store", "StoreError"]
 
 _COLUMNS = [field.name for field in dataclasses.fields(JobRecord)]
+_ARGS = _COLUMNS.index("args")
+_FIXED = {"seq", "job_id", "script_id", "args", "mode", "created_ms"}
+"""What never changes; to leave it alone spares an index."""
 _SAVE = (
-    f"INSERT OR REPLACE INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+    f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+    " ON CONFLICT (seq) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _FIXED)
 )
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"
 # The tails of the output are most of a row, and no list shows them.
@@ -38,7 +31,7 @@ _SELECT_LISTED = f"SELECT {', '.join(_LISTED)} FROM jobs"
 
 def _to_row(record: JobRecord) -> list[Any]:
     values = [getattr(record, name) for name in _COLUMNS]
-    values[_COLUMNS.index("args")] = json.dumps(record.args)
+    values[_ARGS] = json.dumps(record.args)
     return values
 
 
@@ -56,20 +49,12 @@ def _from_row(row: tuple[Any, ...]) -> JobRecord:
     return JobRecord(**values)
 
 
-@dataclasses.dataclass
-class _Work:
-    """A function of the connection, run by the store's thread; its result goes to `done`."""
-
-    run: Callable[[sqlite3.Connection], Any]
-    durable: bool
-    done: asyncio.Future[Any]
+NO_END = 2**63 - 1
+"""Above the numbers of all ends."""
 
 
 class Store:
     """The history of jobs.
-
-    What must be on the disk is written by a thread: calls that wait together share one transaction,
-    and so one write to the disk. Anything else is done at once unless the thread is at work.
 
     Attributes:
         last_seq: The highest `seq` in the history when it was opened; 0 when it was empty.
@@ -86,39 +71,29 @@ class Store:
             StoreError: If it cannot be opened, is of a newer version, or is in use by another
                 local runner.
         """
-        self._closed = False
-        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         try:
-            self._connection = open_database(path)
+            self._database = Database(path)
             self.last_seq = self._one("SELECT coalesce(max(seq), 0) FROM jobs")
             self._last_end_seq = self._one(
                 "SELECT coalesce(max(end_seq), 0) FROM jobs WHERE end_seq IS NOT NULL"
             )
             self.count = self._one("SELECT count(*) FROM jobs")
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, RuntimeError) as error:
             hint = "; is another local runner using it?" if "locked" in str(error) else ""
             raise StoreError(
                 f"{path}: the history of jobs cannot be opened: {error}{hint}"
             ) from error
-        self._using = threading.Lock()
-        self._is_durable: bool | None = None
-        self._since_checkpoint = 0
-        self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            self._connection.close()
-            raise StoreError(f"{path}: the history of jobs has no thread: {error}") from error
 
     def _one(self, query: str) -> int:
-        return int(self._connection.execute(query).fetchone()[0])
+        return int(self._database.connection.execute(query).fetchone()[0])
 
-    async def save(self, record: JobRecord, *, durable: bool = False) -> None:
+    async def save(self, record: JobRecord) -> None:
         """Write a job as it is now; one that has ended gets the number of its end.
+
+        It is safe from a kill of this process then; see `sync` for more.
 
         Args:
             record: The job; later changes to it are not written by this call.
-            durable: Wait until it is on the disk, not only safe from a kill of this process.
 
         Raises:
             StoreError: If it cannot be written; the history is as it was.
@@ -127,17 +102,20 @@ class Store:
             self._last_end_seq += 1
             record.end_seq = self._last_end_seq
         row = _to_row(record)
-        await self._do(lambda connection: connection.execute(_SAVE, row), durable=durable)
+        texts = len(record.stdout_preview) + len(record.stderr_preview) + len(row[_ARGS])
+        await self._database.do(
+            lambda connection: connection.execute(_SAVE, row), CHANGE_BYTES + texts
+        )
 
     async def get(self, job_id: str) -> JobRecord | None:
         """Read a job, or None where there is none of that id."""
         query = f"{_SELECT} WHERE job_id = ?"
-        found = await self._do(lambda connection: _records(connection, query, job_id))
+        found = await self._database.do(lambda connection: _records(connection, query, job_id))
         return found[0] if found else None
 
     async def live(self) -> list[JobRecord]:
         """The jobs that have not ended, the oldest first."""
-        return await self._do(
+        return await self._database.do(
             lambda connection: _records(
                 connection, f"{_SELECT} WHERE ended_ms IS NULL ORDER BY seq"
             )
@@ -156,14 +134,29 @@ class Store:
         wanted = {name: value for name, value in matching.items() if value is not None}
         conditions = " AND ".join([*(f"{name} = ?" for name in wanted), "seq < ?"])
         query = f"{_SELECT_LISTED} WHERE {conditions} ORDER BY seq DESC LIMIT ?"
-        return await self._do(
+        return await self._database.do(
             lambda connection: _records(connection, query, *wanted.values(), below, count)
         )
 
-    async def oldest_ended(self, count: int) -> dict[int, str]:
-        """The ids of at most `count` jobs by their `seq`, the one that ended longest ago first."""
-        query = "SELECT seq, job_id FROM jobs WHERE end_seq IS NOT NULL ORDER BY end_seq LIMIT ?"
-        return await self._do(lambda connection: dict(connection.execute(query, [count])))
+    async def oldest_ended(self, count: int, before: int | None = None) -> dict[int, str]:
+        """The ids of some jobs by their `seq`, the one that ended longest ago first.
+
+        Args:
+            count: The most jobs.
+            before: The number of an end; only jobs that ended before that. None for any.
+        """
+        query = "SELECT seq, job_id FROM jobs WHERE end_seq < ? ORDER BY end_seq LIMIT ?"
+        values = [NO_END if before is None else before, count]
+        return await self._database.do(lambda connection: dict(connection.execute(query, values)))
+
+    async def mark_truncated(self, seq: int, stream: Stream) -> None:
+        """Note that something is missing in a log of a job, which may have ended long ago.
+
+        Raises:
+            StoreError: If it cannot be written.
+        """
+        query = f"UPDATE jobs SET {stream}_truncated = 1 WHERE seq = ?"
+        await self._database.do(lambda connection: connection.execute(query, [seq]), CHANGE_BYTES)
 
     async def delete(self, seqs: Iterable[int]) -> None:
         """Forget jobs.
@@ -172,95 +165,19 @@ class Store:
             StoreError: If they cannot be deleted.
         """
         keys = [(seq,) for seq in seqs]
-        await self._do(
-            lambda connection: connection.executemany("DELETE FROM jobs WHERE seq = ?", keys)
+        await self._database.do(
+            lambda connection: connection.executemany("DELETE FROM jobs WHERE seq = ?", keys),
+            CHANGE_BYTES,
         )
+
+    async def sync(self) -> None:
+        """Wait until what has been saved by now is on the disk, safe from a loss of power.
+
+        Raises:
+            StoreError: If the disk fails.
+        """
+        await self._database.sync()
 
     async def close(self) -> None:
         """Write what waits and close the file."""
-        self._closed = True
-        self._work.put(None)
-        self._thread.join()
-        self._connection.close()
-
-    async def _do(self, run: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
-        if self._closed:
-            raise StoreError("the history of jobs is closed")
-        self._tidy_up()
-        if not durable and self._using.acquire(blocking=False):
-            # Nothing is under way: done here it takes a tenth of the time of a way to the thread.
-            try:
-                result: T = self._together([run], durable=False)[0]
-            finally:
-                self._using.release()
-            return result
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._work.put(_Work(run, durable, done))
-        return await done
-
-    def _tidy_up(self) -> None:
-        """Now and then have the thread move the journal into the file, which waits for the disk."""
-        self._since_checkpoint += 1
-        if self._since_checkpoint >= CHECKPOINT_EVERY:
-            self._since_checkpoint = 0
-            self._work.put(None)
-
-    def _serve(self) -> None:
-        while True:
-            group = [self._work.get()]
-            while not self._work.empty():
-                group.append(self._work.get())
-            with self._using:
-                self._commit([work for work in group if work is not None])
-                if None in group:
-                    self._checkpoint()
-            if self._closed and self._work.empty():
-                return
-
-    def _checkpoint(self) -> None:
-        """Move the journal into the file; what fails is tried again later."""
-        try:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        # Also a MemoryError, which would end the thread and leave everybody waiting.
-        except Exception as error:
-            log.event("error", message=f"the journal of the history stays long: {error!r}")
-
-    def _commit(self, group: list[_Work]) -> None:
-        if not group:
-            return
-        results: list[Any]
-        try:
-            durable = any(work.durable for work in group)
-            results = self._together([work.run for work in group], durable=durable)
-        except StoreError as error:
-            if len(group) > 1:
-                # One that fails must not fail the others, least of all those who only read.
-                for work in group:
-                    self._commit([work])
-                return
-            results = [error]
-        for work, result in zip(group, results, strict=True):
-            work.done.get_loop().call_soon_threadsafe(_settle, work.done, result)
-
-    def _together(
-        self, runs: list[Callable[[sqlite3.Connection], Any]], *, durable: bool
-    ) -> list[Any]:
-        """Do some work in one transaction; whatever fails is a StoreError."""
-        try:
-            if durable is not self._is_durable:
-                self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                self._is_durable = durable
-            with self._connection:
-                self._connection.execute("BEGIN")
-                return [run(self._connection) for run in runs]
-        except Exception as error:
-            raise StoreError(f"the history of jobs cannot be read or written: {error}") from error
-
-
-def _settle(done: asyncio.Future[Any], result: Any) -> None:
-    if done.cancelled():
-        return
-    if isinstance(result, StoreError):
-        done.set_exception(result)
-    else:
-        done.set_result(result)
+        await self._database.close()

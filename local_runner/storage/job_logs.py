@@ -1,93 +1,87 @@
-"""The log files of jobs: written with a bound, read in pages that do not cut characters."""
+"""The logs of a job that lives: what it prints, in memory until a thread has written it."""
 
 from __future__ import annotations
 
-import codecs
+import asyncio
 import errno
+import functools
 import os
-import stat
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-FILE_MODE = 0o600
-FOLDER_MODE = 0o700
+from local_runner import log
+from local_runner.config import RunnerConfig
+from local_runner.jobs.record import STREAMS, Stream, log_name
+from local_runner.processes.shortage import is_shortage
+from local_runner.storage.disk import Disk
+from local_runner.storage.log_file import LogFile, check_folder
+from local_runner.storage.log_pages import decode_tail, read_tail
 
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_OLD_FILE = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-_UTF8_CONTINUATION = range(0x80, 0xC0)
-_MOST_CONTINUATION_BYTES = 3
+FLUSH_SECONDS = 0.02
+"""How long output may wait for more of it, so that a short script costs one write. Nobody sees it:
+whoever asks for a page has what waits written first."""
+
+FLUSH_BYTES = 64 * 1024
+"""So much does not wait."""
+
+MOST_WAITING_BYTES = 1024 * 1024
+"""When so much waits for a slow disk, no more is taken from the script until it is written."""
+
+SMALL_BYTES = 16 * 1024
+"""A preview of more is decoded by a thread, which takes longer than to decode a small one."""
+
+RETRY_SECONDS = 1.0
+"""How long to wait before a log is opened again for which the system had no open file to give."""
 
 
 class LogWriter:
-    """The log of one stream of a running job: a file that stops growing, and its tail in memory.
+    """One stream of a job: how much there is of it, its tail, and what is not written yet.
 
     Attributes:
-        size: Bytes in the file.
-        truncated: Whether bytes were thrown away because the file had reached its limit.
+        file: Where it is written to.
+        size: Bytes of the log, those that wait to be written included.
+        truncated: Whether output was thrown away.
+        printed: Bytes that the script has printed, those thrown away included.
+        waiting: What is not written yet.
+        on_written: Called when there is more in the file.
     """
 
-    def __init__(self, path: Path, limit: int, preview_limit: int, flags: int = _NEW_FILE) -> None:
-        """Create the file.
+    on_written: Callable[[], None] | None = None
+
+    def __init__(self, path: Path, limit: int, preview_limit: int) -> None:
+        """Begin an empty log.
 
         Args:
-            path: The file, which must not be there yet; its folder is made when it is missing.
-            limit: The most bytes written to the file.
-            preview_limit: The most bytes kept of the tail.
-            flags: How to open it; see `reopen`.
-
-        Raises:
-            OSError: If the file cannot be opened.
+            path: Its file.
+            limit: The most bytes of the log.
+            preview_limit: The most bytes kept of the tail of what is printed.
         """
-        try:
-            self._file = os.open(path, flags, FILE_MODE)
-        except FileNotFoundError:
-            path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            self._file = os.open(path, flags, FILE_MODE)
-        self._path = path
-        self._limit = limit
-        self._preview_limit = preview_limit
-        self._tail = b""
-        self._written = 0
+        self.file = LogFile(path)
         self.size = 0
         self.truncated = False
+        self.waiting: list[bytes] = []
+        self._limit = limit
+        self._preview_limit = preview_limit
+        self._tail = bytearray()
+        self.printed = 0
 
-    @classmethod
-    def reopen(cls, path: Path, limit: int, preview_limit: int) -> LogWriter:
-        """Go on with the log of a job that has not ended; see `LogWriter` for the arguments.
-
-        Raises:
-            OSError: If the file cannot be opened or read.
-        """
-        _, size = _read(path, 0, 0)
-        tail, _ = _read(path, max(0, size - preview_limit), preview_limit)
-        writer = cls(path, limit, preview_limit, _OLD_FILE)
-        writer._tail, writer._written, writer.size = tail, size, size
-        return writer
-
-    def write(self, data: bytes) -> None:
-        """Add what the script wrote.
-
-        Raises:
-            OSError: If the file cannot be written, for instance because the disk is full.
-        """
+    def write(self, data: bytes) -> int:
+        """Take what the script printed; returns how much more waits to be written now."""
         self.add_to_preview(data)
-        room = memoryview(data)[: self._limit - self.size]
-        self.truncated = self.truncated or len(room) < len(data)
-        while room:
-            written = os.write(self._file, room)
-            self.size += written
-            room = room[written:]
+        kept = data[: self._limit - self.size]
+        self.truncated = self.truncated or len(kept) < len(data)
+        if kept:
+            self.waiting.append(kept)
+            self.size += len(kept)
+        return len(kept)
 
     def add_to_preview(self, data: bytes) -> None:
-        """Add to the tail what does not go to the file, such as why the job could not start."""
-        self._written += len(data)
-        kept = data if len(data) >= self._preview_limit else self._tail + data
-        self._tail = kept[-self._preview_limit :] if self._preview_limit else b""
-
-    def drop(self, data: bytes) -> None:
-        """Add to the tail what the script wrote beyond the limit, which is thrown away."""
-        self.add_to_preview(data)
-        self.truncated = True
+        """Add to the tail alone."""
+        self.printed += len(data)
+        self._tail += data[max(0, len(data) - self._preview_limit) :]
+        # Now and then only, so that no byte is moved again and again.
+        if len(self._tail) > 2 * self._preview_limit:
+            del self._tail[: len(self._tail) - self._preview_limit]
 
     def preview(self, *, ended: bool) -> str:
         """The tail as text, beginning at the beginning of a character.
@@ -96,101 +90,198 @@ class LogWriter:
             ended: Whether no more will come; a character that is not complete yet is left out
                 until then.
         """
-        return decode_tail(self._tail, is_cut=self._written > len(self._tail), ended=ended)
+        tail = self.tail
+        return decode_tail(tail, is_cut=self.printed > len(tail), ended=ended)
 
-    def close(self) -> None:
-        """Close the file; `size`, `truncated` and the tail stay."""
-        os.close(self._file)
+    @property
+    def tail(self) -> bytes:
+        """The end of what was printed, as long as a preview."""
+        return bytes(self._tail[max(0, len(self._tail) - self._preview_limit) :])
 
-    def discard(self) -> None:
-        """Close the file and delete it: there is no job that it is the log of."""
-        self.close()
-        self._path.unlink(missing_ok=True)
+    def drop(self, data: bytes) -> None:
+        """Take what the script printed beyond the limit: into the tail alone."""
+        self.add_to_preview(data)
+        self.truncated = True
+
+    def drop_waiting(self) -> int:
+        """Throw away what waits; returns how much that was."""
+        dropped = sum(map(len, self.waiting))
+        self.waiting = []
+        self.size = self.file.size
+        return dropped
+
+    def take_up(self) -> None:
+        """Go on with a log that there is already.
+
+        Raises:
+            OSError: If it cannot be read.
+        """
+        self.size, tail = read_tail(self.file.path, self._preview_limit)
+        self.file.size = self.printed = self.size
+        self._tail[:] = tail
+        self.truncated = self.size >= self._limit
 
 
-def decode_tail(tail: bytes, *, is_cut: bool, ended: bool) -> str:
-    """Decode the last bytes of a log.
+class JobLogs:
+    """Both streams of a job. It belongs to one event loop, and never waits for the disk there.
 
-    Args:
-        tail: The bytes.
-        is_cut: Whether bytes stand before them, so that they may begin inside a character.
-        ended: Whether no more bytes will come after them.
+    Attributes:
+        streams: stdout and stderr.
+        failure: Why output could not be written, or None.
+        on_failure: Called when that happens: the script is to be ended.
+        on_room: Called when there is room again after `is_full`.
+        on_loss: Called with a stream of which something came after the end of the job.
     """
-    start = 0
-    if is_cut:
-        while start < min(_MOST_CONTINUATION_BYTES, len(tail)) and (
-            tail[start] in _UTF8_CONTINUATION
-        ):
-            start += 1
-    return codecs.getincrementaldecoder("utf-8")("replace").decode(tail[start:], final=ended)
+
+    def __init__(self, job_id: str, limits: RunnerConfig, disk: Disk) -> None:
+        """Begin; an empty log has no file.
+
+        Args:
+            job_id: The job.
+            limits: Where the files are, and how long they may be.
+            disk: What writes them.
+        """
+        self._folder = Path(limits.logs_dir)
+        self._preview_limit = limits.preview_max_bytes
+        bounds = limits.max_log_bytes_per_stream, self._preview_limit
+        self.streams = {
+            stream: LogWriter(self._folder / log_name(job_id, stream), *bounds)
+            for stream in STREAMS
+        }
+        self.failure: OSError | None = None
+        self.on_failure: Callable[[], object] = _nothing
+        self.on_room: Callable[[], None] = _nothing
+        self.on_loss: Callable[[Stream], None] = _no_loss
+        self._disk = disk
+        self._waiting_bytes = 0
+        self._turn = asyncio.Lock()
+        """Held by who writes, so that output stays in its order."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def prepare(self) -> None:
+        """See that files can be made, before a script runs that may print.
+
+        Raises:
+            OSError: If they cannot, as far as that can be told beforehand.
+        """
+        # From the event loop: the start of a script looks for its file there as well.
+        check_folder(self._folder)
+        for writer in self.streams.values():
+            # Such as a link that somebody has put there.
+            if os.path.lexists(writer.file.path):
+                raise FileExistsError(errno.EEXIST, "there is a file", str(writer.file.path))
+
+    async def take_up(self) -> None:
+        """Go on with the logs of a job that was started before the runner was.
+
+        Raises:
+            OSError: If they cannot be read.
+        """
+        for stream in self.streams.values():
+            await self._disk.run(stream.take_up)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more should be taken from the script until `on_room` is called."""
+        return self._waiting_bytes >= MOST_WAITING_BYTES
+
+    def write(self, stream: Stream, data: bytes) -> None:
+        """Take what the script printed; it is written soon, or thrown away after a failure."""
+        if self.failure is not None:
+            return
+        self._waiting_bytes += self.streams[stream].write(data)
+        if not self._waiting_bytes or self._turn.locked():
+            return
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._begin)
+        if self._waiting_bytes >= FLUSH_BYTES:
+            self._timer.cancel()
+            self._begin()
+
+    async def previews(self, *, ended: bool) -> list[str]:
+        """The previews of stdout and stderr; see `LogWriter.preview`."""
+        writers = self.streams.values()
+        if self._preview_limit <= SMALL_BYTES:
+            return [writer.preview(ended=ended) for writer in writers]
+        return await self._disk.run(lambda: [writer.preview(ended=ended) for writer in writers])
+
+    async def flush(self) -> None:
+        """Wait until what was printed by now is in the files, or cannot be."""
+        if self._waiting_bytes:
+            # A task of its own: a caller that goes away does not stop it half way.
+            await asyncio.shield(asyncio.ensure_future(self._flush()))
+
+    async def close(self) -> None:
+        """Write what waits and close the files; `failure` tells whether that could be done."""
+        while self._waiting_bytes or any(stream.file.is_open for stream in self.streams.values()):
+            await self._write(close=True)
+
+    def lose(self, stream: Stream) -> None:
+        """Note that something was printed that came too late for the log."""
+        self.streams[stream].truncated = True
+        self.on_loss(stream)
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._flushing = asyncio.ensure_future(self._flush())
+
+    async def _flush(self) -> None:
+        while self._waiting_bytes:
+            await self._write()
+
+    async def _write(self, *, close: bool = False) -> None:
+        """Have what waits written, and no more be waited for."""
+        async with self._turn:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            parts = [(stream.file, stream.waiting) for stream in self.streams.values()]
+            size = sum(len(data) for _, waiting in parts for data in waiting)
+            for stream in self.streams.values():
+                stream.waiting = []
+            work = functools.partial(_write_parts, parts, close=close)
+            while error := await self._disk.run(work):
+                if not is_shortage(error):
+                    self._fail(error)
+                    break
+                name = parts[0][0].path.stem
+                log.event("error", message=f"{name} has to wait: {error.strerror}")
+                await asyncio.sleep(RETRY_SECONDS)
+            for writer in self.streams.values():
+                if writer.on_written is not None:
+                    writer.on_written()
+        was_full = self.is_full
+        self._waiting_bytes -= size
+        if was_full and not self.is_full:
+            self.on_room()
+
+    def _fail(self, error: OSError) -> None:
+        self.failure = error
+        for stream in self.streams.values():
+            self._waiting_bytes -= stream.drop_waiting()
+        self.on_failure()
 
 
-@dataclass(frozen=True)
-class Page:
-    """A part of a log; offsets and sizes are bytes."""
-
-    offset: int
-    next_offset: int
-    total_size: int
-    data: str
-
-
-def read_page(path: Path, offset: int, limit: int, *, ended: bool) -> Page:
-    """Read a page of a log.
-
-    The page ends before a character that would be cut, unless nothing would be left of it: a page
-    always advances while there are bytes after `offset`.
-
-    Args:
-        path: The log file; one that is missing, or is a symbolic link, reads as empty.
-        offset: The first byte wanted.
-        limit: The most bytes wanted.
-        ended: Whether the log is complete; half a character at its end is then invalid.
-
-    Raises:
-        OSError: If the file is there and cannot be read, or is no regular file.
-    """
-    raw, total_size = _read(path, offset, limit)
-    next_offset = offset + len(raw)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text = decoder.decode(raw, final=ended and next_offset == total_size)
-    unfinished = len(decoder.getstate()[0])
-    if unfinished == len(raw):
-        return Page(offset, next_offset, total_size, raw.decode("utf-8", "replace"))
-    return Page(offset, next_offset - unfinished, total_size, text)
+def _write_parts(parts: Sequence[tuple[LogFile, list[bytes]]], *, close: bool) -> OSError | None:
+    """Write in a thread; returns what failed. What was written is taken out of the parts."""
+    failure: OSError | None = None
+    for file, waiting in parts:
+        try:
+            file.write(waiting)
+        except OSError as error:
+            failure = error
+    if close and not (failure and is_shortage(failure)):
+        for file, _ in parts:
+            try:
+                file.close()
+            except OSError as error:
+                failure = failure or error
+    return failure
 
 
-def read_tail(path: Path, limit: int) -> tuple[int, str]:
-    """The size of a log that has ended, and its last bytes as text.
-
-    Args:
-        path: The log file; one that is missing reads as empty.
-        limit: The most bytes of the tail.
-
-    Raises:
-        OSError: If the file is there and cannot be read, or is no regular file.
-    """
-    _, size = _read(path, 0, 0)
-    start = max(0, size - limit)
-    tail, _ = _read(path, start, limit)
-    return size, decode_tail(tail, is_cut=start > 0, ended=True)
+def _nothing() -> None:
+    """What is called if nobody wants to know."""
 
 
-def _read(path: Path, offset: int, limit: int) -> tuple[bytes, int]:
-    """At most `limit` bytes from `offset`, and the size of the file."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP):
-            return b"", 0
-        raise
-    try:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "the log is no regular file", path.name)
-        size = status.st_size
-        # A file that grows meanwhile must not give a page that ends past the size.
-        wanted = min(limit, max(0, size - offset))
-        return os.pread(file, wanted, offset) if wanted else b"", size
-    finally:
-        os.close(file)
+def _no_loss(_: Stream) -> None:
+    """The same for `on_loss`."""

@@ -9,6 +9,9 @@ from pathlib import Path
 
 FILE_MODE = 0o600
 
+JOURNAL_BYTES = 64 * 1024 * 1024
+"""What stays of a journal that had to grow beyond it."""
+
 _VERSION_1 = """
 CREATE TABLE jobs (
   seq INTEGER PRIMARY KEY,
@@ -73,6 +76,9 @@ def open_database(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
+        # A commit is safe from a kill; who needs more waits for `Database.sync`.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
         connection.execute("BEGIN EXCLUSIVE")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:

@@ -88,7 +88,7 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, scripts: Mapping[str, str], token: str | None = None
+    folder: Path, scripts: Mapping[str, str], token: str | None = None, **settings: object
 ) -> AsyncIterator[Served]:
     """Serve scripts until the block is left.
 
@@ -96,8 +96,9 @@ async def serving(
         folder: An empty folder.
         scripts: The text of each script by its id.
         token: The token that every request must carry.
+        settings: Keys of `runner` in config.json.
     """
-    RunnerProcess(folder, scripts, runner={"killGraceSeconds": 0.2})
+    RunnerProcess(folder, scripts, runner={"killGraceSeconds": 0.2, **settings})
     config = load(folder / "config.json")
     listener = server.listen(config.server)
     store = Store(config.database)

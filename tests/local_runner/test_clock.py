@@ -78,7 +78,7 @@ async def test_a_time_limit_and_a_cancel_do_not_go_by_the_clock(tmp_path: Path) 
     async with runner_in(tmp_path) as runner:
         timed_out = await run_one(runner, "limited")
         job = await runner.run("stubborn", [], "async")
-        while job.snapshot().stdout_preview != "ready\n":
+        while (await job.preview()).stdout_preview != "ready\n":
             await asyncio.sleep(POLL_SECONDS)
         await runner.cancel(job.record.job_id)
         canceled = await runner.ended(job)

@@ -19,7 +19,7 @@ from local_runner.config import load
 from local_runner.jobs.record import JobRecord
 from local_runner.jobs.scheduler import Scheduler
 from local_runner.storage.history import Store
-from local_runner.storage.job_logs import LogWriter
+from local_runner.storage.log_file import LogFile
 from tests.local_runner.limits import assert_works, limited, needs_prlimit
 from tests.support.runner_process import RunnerProcess, processes_of
 from tests.support.waiting import wait_until
@@ -174,23 +174,26 @@ async def run_twice(folder: Path, script_id: str) -> list[JobRecord]:
     ("name", "error"),
     [
         ("local_runner.processes.local.ScriptProcess", RuntimeError("which nobody foresaw")),
-        ("local_runner.processes.local.os.set_blocking", OSError(errno.ENOMEM, "out of memory")),
-        ("local_runner.storage.job_logs.LogWriter.close", OSError(errno.EIO, "input/output error")),
+        (
+            "local_runner.processes.local.ScriptProcess._watch_for_exit",
+            OSError(errno.ENOMEM, "out of memory"),
+        ),
+        ("local_runner.storage.log_file.LogFile.close", OSError(errno.EIO, "input/output error")),
     ],
 )
 async def test_a_failure_that_nobody_foresaw_ends_the_job_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: Exception
 ) -> None:
     def broken(*args: object) -> None:
-        if isinstance(args[0], LogWriter):
+        if isinstance(args[0], LogFile):
             close(args[0])
         raise error
 
-    close = LogWriter.close
+    close = LogFile.close
     monkeypatch.setattr(name, broken)
     open_files = psutil.Process().num_fds()
 
-    jobs = await run_twice(tmp_path, "prints-much" if "set_blocking" in name else "hello")
+    jobs = await run_twice(tmp_path, "prints-much" if "_watch_for_exit" in name else "hello")
 
     left = [process for job in jobs for process in processes_of(job.job_id)]
     for process in left:

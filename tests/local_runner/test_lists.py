@@ -241,7 +241,7 @@ def test_a_page_reads_no_more_rows_of_a_long_history(
 def _steps_of_a_page(folder: Path, size: int, matching: dict[str, str]) -> int:
     folder.mkdir()
     store = Store(folder / "jobs.sqlite3")
-    connection = store._connection
+    connection = store._database.connection
     connection.execute(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
         " INSERT INTO jobs SELECT i, 'job_' || i, 's' || (i % 2), '[]', 'sync',"

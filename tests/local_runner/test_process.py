@@ -268,7 +268,7 @@ def test_output_that_is_not_utf_8_is_kept_as_it_is(runner: RunnerProcess) -> Non
         ("killed", ["TERM"], 143, ""),
         ("killed", ["KILL"], 137, ""),
         ("missing", [], 127, "no such file"),
-        ("no-interpreter", [], 127, "its interpreter is missing"),
+        ("no-interpreter", [], 127, "its interpreter /no/such/interpreter is missing"),
         ("not-executable", [], 126, "may not be executed, run chmod +x on it"),
         ("not-a-program", [], 126, "not a program, a script needs a first line such as #!/bin/sh"),
     ],

@@ -48,7 +48,7 @@ def test_the_history_and_the_logs_are_for_their_owner_only(runner: RunnerProcess
 
     databases = list(runner.folder.glob("jobs.sqlite3*"))
     logs = list((runner.folder / "logs").iterdir())
-    assert (len(databases) >= 1, len(logs) >= 2) == (True, True)
+    assert (len(databases) >= 1, len(logs) >= 1) == (True, True)
     assert {mode(path) for path in [*databases, *logs]} == {0o600}
     assert mode(runner.folder / "logs") == 0o700
 
@@ -89,7 +89,7 @@ def test_a_link_that_replaced_a_log_is_not_read(
     secret.write_text(SECRET)
     job_id = runner.run("echo")["jobId"]
     log = runner.folder / "logs" / f"{job_id}.{stream}.log"
-    log.unlink()
+    log.unlink(missing_ok=True)
     log.symlink_to(secret)
 
     assert runner.log(job_id, stream) == ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,7 @@ async def test_a_run_is_refused_while_the_system_can_start_no_process(
     await scheduler.recover()
 
     with monkeypatch.context() as patch:
-        patch.setattr(subprocess, "Popen", refuse)
+        patch.setattr(os, "posix_spawn", refuse)
         with pytest.raises(OutOfResources, match=os.strerror(number)):
             await scheduler.run("hello", [], "async")
     job = await scheduler.run("hello", [], "async")

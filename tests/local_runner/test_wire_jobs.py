@@ -123,7 +123,13 @@ def test_a_job_is_queued_while_all_slots_are_busy_then_runs_then_ends(
         ("kill", ["KILL"], "failed", 137, ""),
         ("kill", ["TERM"], "failed", 143, ""),
         ("gone", [], "failed", 127, "{}: no such file\n"),
-        ("no-interpreter", [], "failed", 127, "{}: its interpreter is missing\n"),
+        (
+            "no-interpreter",
+            [],
+            "failed",
+            127,
+            "{}: its interpreter /no/such/interpreter is missing\n",
+        ),
         ("not-executable", [], "failed", 126, "{}: may not be executed, run chmod +x on it\n"),
         (
             "no-shebang",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import errno
 import json
@@ -10,16 +11,18 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from local_runner.config import load
+from local_runner.jobs.job import LiveJob
 from local_runner.jobs.scheduler import Scheduler
 from local_runner.processes import orphans
-from local_runner.processes.local import JOB_VARIABLE
+from local_runner.processes.carriers import JOB_VARIABLE
 from local_runner.storage.history import Store
 from tests.local_runner.history import (
     MOST_BYTES_OF_A_QUEUED_JOB,
@@ -221,70 +224,80 @@ def test_a_history_that_is_deleted_while_the_runner_runs_does_not_stop_it(tmp_pa
         assert runner.run("hello")["stdoutPreview"] == "hello\n"
 
 
+def refuse(process: psutil.Process, _: int) -> None:
+    """What the system says of a process of another user."""
+    raise psutil.AccessDenied(process.pid)
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, script_id: str, *args: str) -> AsyncIterator[tuple[Any, LiveJob]]:
+    """A scheduler in this process, and a job of it that has printed something or waits."""
+    RunnerProcess(folder, SCRIPTS, runner={"killGraceSeconds": 0.1})
+    config = load(folder / "config.json")
+    store = Store(config.database)
+    scheduler = Scheduler(config, store)
+    async with asyncio.timeout(20):
+        await scheduler.recover()
+        yield scheduler, await scheduler.run(script_id, list(args), "async")
+        await scheduler.stop()
+        await store.close()
+
+
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The warnings in the log so far."""
+    return [record.fields["message"] for record in caplog.records if record.msg == "warning"]  # type: ignore[attr-defined]
+
+
 async def test_a_script_that_may_not_be_ended_is_said_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse_group(*_: object) -> None:
         raise PermissionError
 
-    gate = tmp_path / "gate"
-    RunnerProcess(tmp_path, SCRIPTS, runner={"killGraceSeconds": 0.1})
-    store = Store(load(tmp_path / "config.json").database)
-    runner = Scheduler(load(tmp_path / "config.json"), store)
     caplog.set_level("INFO")
-    async with asyncio.timeout(20):
-        await runner.recover()
-        job = await runner.run("waits", [str(gate)], "async")
+    gate = tmp_path / "gate"
+    async with running(tmp_path, "waits", str(gate)) as (scheduler, job):
         with monkeypatch.context() as patch:
-            patch.setattr("local_runner.processes.local.os.killpg", refuse)
-            await runner.cancel(job.record.job_id)
+            patch.setattr(os, "killpg", refuse_group)
+            patch.setattr(psutil.Process, "send_signal", refuse)
+            await scheduler.cancel(job.record.job_id)
+            while not warnings_in(caplog):
+                await asyncio.sleep(0.01)
+        assert job.record.status == "running"
         gate.touch()
-        await runner.stop()
-        await store.close()
+        assert (await scheduler.ended(job)).status == "canceled"
 
-    said = [record.fields["message"] for record in caplog.records if record.msg == "warning"]  # type: ignore[attr-defined]
-    assert said
-    assert said[0].endswith("belongs to another user and cannot be ended from here")
+    (said,) = warnings_in(caplog)
+    assert said.endswith("belong to another user and cannot be ended from here")
 
 
 async def test_what_is_left_of_a_group_and_may_not_be_ended_is_said_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse_to_look(group: int, number: int) -> None:
-        # What the system says once only processes of another user are left.
-        if number == 0:
-            raise PermissionError
-        killpg(group, number)
-
-    killpg = os.killpg
-    RunnerProcess(tmp_path, SCRIPTS)
-    store = Store(load(tmp_path / "config.json").database)
-    runner = Scheduler(load(tmp_path / "config.json"), store)
     caplog.set_level("INFO")
-    monkeypatch.setattr("local_runner.processes.local.os.killpg", refuse_to_look)
-    async with asyncio.timeout(20):
-        await runner.recover()
-        job = await runner.run("stubborn-child", [], "async")
+    # Of the group only the script itself is of this user.
+    monkeypatch.setattr(os, "killpg", os.kill)
+    monkeypatch.setattr(psutil.Process, "send_signal", refuse)
+    async with running(tmp_path, "stubborn-child") as (scheduler, job):
         while not job.snapshot().stdout_size:
             await asyncio.sleep(0.01)
-        await runner.cancel(job.record.job_id)
-        await runner.ended(job)
-        await runner.stop()
-        await store.close()
+        await scheduler.cancel(job.record.job_id)
+        assert (await scheduler.ended(job)).status == "canceled"
 
+    monkeypatch.undo()
     left = processes_of(job.record.job_id)
     for child in left:
         child.kill()
-    said = [record.fields["message"] for record in caplog.records if record.msg == "warning"]  # type: ignore[attr-defined]
-    assert (len(left) > 0, len(said)) == (True, 1)
-    assert said[0].endswith("belongs to another user and cannot be ended from here")
+    (said,) = warnings_in(caplog)
+    assert left
+    assert said.endswith("belong to another user and cannot be ended from here")
 
 
 def test_a_process_that_outlives_every_kill_is_not_counted_as_ended(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(orphans, "OPEN_PIPE_SECONDS", 0.01)
+    monkeypatch.setattr(orphans, "KILL_SECONDS", 0.01)
     for name in ("kill", "terminate"):
         monkeypatch.setattr(psutil.Process, name, lambda _: None)
     environment = {**os.environ, JOB_VARIABLE: "job_that_stays"}

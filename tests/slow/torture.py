@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import psutil
 
-from local_runner.processes.local import JOB_VARIABLE
+from local_runner.processes.carriers import JOB_VARIABLE
 from tests.support.runner_process import RunnerProcess, ended_or_none
 from tests.support.waiting import wait_until
 

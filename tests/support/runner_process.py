@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psutil
 
-from local_runner.processes.local import JOB_VARIABLE
+from local_runner.processes.carriers import JOB_VARIABLE
 from scripts.runner_process import RunnerProcess, ended_or_none
 
 __all__ = ["RunnerProcess", "ended_or_none", "processes_of"]

@@ -1,0 +1,107 @@
+"""Why a script cannot be started: what its file and its first line say."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from local_runner.processes.launcher import CannotStart
+
+EXIT_CODE_NOT_FOUND = 127
+EXIT_CODE_NOT_EXECUTABLE = 126
+"""The exit codes of POSIX shells, which the wire has."""
+
+FIRST_LINE_BYTES = 255
+"""So much of a first line Linux reads; the rest is cut off."""
+
+NOT_A_PROGRAM = "not a program, a script needs a first line such as #!/bin/sh"
+
+_MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+
+
+def cannot_start(path: str, error: OSError) -> CannotStart:
+    """What to tell of a script that the system did not start."""
+    fault = start_fault(path)
+    if fault is None:
+        match error.errno:
+            case errno.ENOENT:
+                # A program's own: the loader that it names.
+                fault = "its interpreter is missing"
+            case errno.ENOEXEC:
+                fault = NOT_A_PROGRAM
+            case errno.EACCES | errno.EPERM:
+                fault = f"may not be executed: {error.strerror}"
+            case _:
+                return CannotStart(f"{path}: cannot be started: {error.strerror}", None)
+    is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+    return CannotStart(
+        f"{path}: {fault}", EXIT_CODE_NOT_FOUND if is_missing else EXIT_CODE_NOT_EXECUTABLE
+    )
+
+
+def start_fault(path: str) -> str | None:
+    """Why a script cannot be started, or not as it was meant, as far as that can be told; or None.
+
+    Args:
+        path: The file, absolute.
+    """
+    return _file_fault(path, "may not be executed, run chmod +x on it") or _first_line_fault(path)
+
+
+def _file_fault(path: str, if_not_executable: str) -> str | None:
+    try:
+        mode = Path(path).stat().st_mode
+        if stat.S_ISDIR(mode):
+            return "is a folder, not a file"
+        if not stat.S_ISREG(mode):
+            return "is no regular file"
+        if os.statvfs(path).f_flag & getattr(os, "ST_NOEXEC", 0):
+            return "is on a file system that is mounted noexec: move it to another"
+    except (FileNotFoundError, NotADirectoryError):
+        return "no such file"
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+    return None if os.access(path, os.X_OK) else if_not_executable
+
+
+def _first_line_fault(path: str) -> str | None:
+    try:
+        with Path(path).open("rb") as file:
+            begin = file.read(FIRST_LINE_BYTES + 1)
+    except OSError:
+        return None  # a program that may be executed and not read
+    for mark, name in _MARKS.items():
+        if begin.startswith(mark):
+            return f"is {name} with a byte order mark (BOM): save it as UTF-8 without"
+    if not begin.startswith(b"#!"):
+        # What is no text may be a program of a kind that the system knows.
+        return None if b"\0" in begin or not begin.strip() else NOT_A_PROGRAM
+    line, end, _ = begin.partition(b"\n")
+    if not end and len(begin) > FIRST_LINE_BYTES:
+        return (
+            f"its first line is longer than {FIRST_LINE_BYTES} bytes, which the system cuts off: "
+            "shorten it"
+        )
+    if line.endswith(b"\r"):
+        return "its first line ends as on Windows (CRLF): save it with line ends as on Unix (LF)"
+    return _interpreter_fault(os.fsdecode(line[2:]).split())
+
+
+def _interpreter_fault(words: list[str]) -> str | None:
+    """What is wrong with the words of a first line."""
+    if not words:
+        return "its first line names no interpreter: begin it as in #!/bin/sh"
+    interpreter, *args = words
+    fault = _file_fault(interpreter, "may not be executed")
+    if fault == "no such file":
+        return f"its interpreter {interpreter} is missing"
+    if fault is not None:
+        return f"its interpreter {interpreter} {fault}"
+    is_plain_env = Path(interpreter).name == "env" and args and not set("=-") & set(args[0])
+    if is_plain_env and shutil.which(args[0]) is None:
+        return f"its interpreter {args[0]} is not in the PATH of the runner"
+    return None

@@ -1,0 +1,92 @@
+"""Threads for work that may wait for a disk, so that the event loop never does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_Work = queue.SimpleQueue[Callable[[], None] | None]
+
+THREADS = 4
+"""One that waits for a slow disk leaves others to go on; more would only compete for a core."""
+
+
+class Disk:
+    """A few threads. Work is begun in the order it comes; each piece is done by one of them.
+
+    They end when nobody has it any more and all is done.
+    """
+
+    def __init__(self) -> None:
+        """Start the threads.
+
+        Raises:
+            RuntimeError: If the system has no threads to give.
+        """
+        self._work: _Work = queue.SimpleQueue()
+        weakref.finalize(self, _end, self._work)
+        for number in range(THREADS):
+            # Daemons: a disk that hangs must not keep the process from ending.
+            threading.Thread(
+                target=_serve, args=[self._work], name=f"disk-{number}", daemon=True
+            ).start()
+
+    def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Have some work done; its result or exception is that of the future."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._work.put(functools.partial(_do, work, done))
+        return done
+
+
+def _serve(queued: _Work) -> None:
+    while (work := queued.get()) is not None:
+        work()
+        # What it holds must not be held until there is more.
+        del work
+
+
+def _end(queued: _Work) -> None:
+    for _ in range(THREADS):
+        queued.put(None)
+
+
+def _do(work: Callable[[], Any], done: asyncio.Future[Any]) -> None:
+    result: Any = None
+    error: BaseException | None = None
+    try:
+        result = work()
+    except BaseException as raised:
+        error = raised
+    settle_from_thread(done.get_loop(), [(done, result, error)])
+
+
+def settle_from_thread(
+    loop: asyncio.AbstractEventLoop,
+    outcomes: Iterable[tuple[asyncio.Future[Any], Any, BaseException | None]],
+) -> None:
+    """Give futures their results or exceptions, all in one call of the loop.
+
+    Args:
+        loop: The loop they belong to; if it is closed nobody waits any more.
+        outcomes: Each future with its result and its exception, or None.
+    """
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(_settle, outcomes)
+
+
+def _settle(outcomes: Iterable[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
+    for done, result, error in outcomes:
+        if done.cancelled():
+            continue
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)

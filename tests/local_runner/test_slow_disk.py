@@ -1,0 +1,170 @@
+"""A disk that hangs: nobody else waits for it, memory stays bounded, nothing is lost in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_runner.jobs.record import JobRecord, Status
+from local_runner.storage import database, job_logs, log_file
+from local_runner.storage.history import Store
+from tests.local_runner.served import ENOUGH, Served, serving
+
+FLOOD_BYTES = 8 * 1024 * 1024
+SCRIPTS = {
+    "prints": "#!/bin/sh\necho hello\n",
+    "touches": '#!/bin/sh\ntouch "$1"\n',
+    "floods": f"#!/bin/sh\nhead -c {FLOOD_BYTES} /dev/zero\n",
+}
+
+
+class HangingDisk:
+    """Holds calls of a function of `os` up until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+        self.hangs = threading.Event()
+        self._goes_on = threading.Event()
+        self._call: Callable[..., Any] = getattr(os, name)
+        system = type("System", (), {"__getattr__": lambda _, other: getattr(os, other)})()
+        setattr(system, name, self._hang)
+        monkeypatch.setattr(module, "os", system)
+
+    def _hang(self, *args: Any) -> Any:
+        self.hangs.set()
+        assert self._goes_on.wait(ENOUGH)
+        return self._call(*args)
+
+    def let_go(self) -> None:
+        """Let all calls go on, and all later ones."""
+        self._goes_on.set()
+
+
+@contextlib.asynccontextmanager
+async def served(folder: Path, disk: HangingDisk) -> AsyncIterator[Served]:
+    async with serving(folder, SCRIPTS) as runner:
+        try:
+            yield runner
+        finally:
+            disk.let_go()
+
+
+async def request(runner: Served, method: str, path: str, body: object = None) -> dict[str, Any]:
+    """One request on a connection of its own."""
+    content = b"" if body is None else json.dumps(body).encode()
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    caller = await runner.call(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+    _, answered = await caller.answer()
+    return dict(json.loads(answered))
+
+
+def run(runner: Served, script_id: str, *args: str, mode: str = "sync") -> Any:
+    """`POST /run`."""
+    body = {"scriptId": script_id, "args": args, "mode": mode}
+    return asyncio.create_task(request(runner, "POST", "/run", body))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(ENOUGH):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_nobody_else_waits_for_a_log_that_cannot_be_written_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = HangingDisk(monkeypatch, log_file, "write")
+    async with served(tmp_path, disk) as runner:
+        hangs = run(runner, "prints")
+        await until(disk.hangs.is_set)
+
+        assert await request(runner, "GET", "/healthz") == {"ok": True}
+        assert (await run(runner, "touches", str(tmp_path / "ran")))["status"] == "succeeded"
+        listed = (await request(runner, "GET", "/jobs"))["jobs"]
+        shown = await request(runner, "GET", f"/jobs/{listed[-1]['jobId']}")
+        assert (shown["status"], shown["stdoutPreview"]) == ("running", "hello\n")
+        assert not hangs.done()
+
+        disk.let_go()
+        job = await hangs
+        page = await request(runner, "GET", f"/jobs/{job['jobId']}/logs")
+        assert (job["status"], page["data"]) == ("succeeded", "hello\n")
+
+
+async def test_a_script_waits_while_much_of_its_output_waits_and_loses_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = HangingDisk(monkeypatch, log_file, "write")
+    async with serving(tmp_path, SCRIPTS, maxLogBytesPerStream=2 * FLOOD_BYTES) as runner:
+        ending = run(runner, "floods")
+        await until(disk.hangs.is_set)
+        most = job_logs.MOST_WAITING_BYTES + 64 * 1024
+        (listed,) = (await request(runner, "GET", "/jobs"))["jobs"]
+        sizes = set()
+        for _ in range(50):
+            sizes.add((await request(runner, "GET", f"/jobs/{listed['jobId']}"))["stdoutSize"])
+        assert max(sizes) <= most
+
+        disk.let_go()
+        job = await ending
+
+    assert (job["status"], job["stdoutSize"], job["stdoutTruncated"]) == (
+        "succeeded", FLOOD_BYTES, False
+    )  # fmt: skip
+    assert (tmp_path / "logs" / job["stdoutRef"]).stat().st_size == FLOOD_BYTES
+
+
+async def test_a_job_runs_while_its_record_is_on_the_way_to_the_disk_but_is_not_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = HangingDisk(monkeypatch, database, "fsync")
+    async with served(tmp_path, disk) as runner:
+        accepted = run(runner, "touches", str(tmp_path / "ran"), mode="async")
+        await until((tmp_path / "ran").exists)
+        # Nor does it hold up others, or its slot.
+        assert (await run(runner, "prints"))["status"] == "succeeded"
+        assert not accepted.done()
+
+        disk.let_go()
+        assert (await accepted)["ok"]
+
+
+async def test_a_job_that_does_not_get_to_the_disk_is_refused_and_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(5, "input/output error")
+
+    scripts = {"waits": "#!/bin/sh\necho ready\nexec sleep 300\n"}
+    async with serving(tmp_path, scripts) as runner:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail)
+            answered = await run(runner, "waits", mode="async")
+        assert answered["error"]["code"] == "INTERNAL_ERROR"
+        (job,) = (await request(runner, "GET", "/jobs"))["jobs"]
+        while job["status"] == "running":
+            job = await request(runner, "GET", f"/jobs/{job['jobId']}")
+        assert job["status"] == "canceled"
+
+
+async def test_long_previews_do_not_make_the_journal_long(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs.sqlite3")
+    preview = "x" * 1024 * 1024
+
+    async def save(seq: int) -> None:
+        job = JobRecord(seq, f"job_{seq}", "hello", [], "sync", Status.SUCCEEDED, 1, ended_ms=1)
+        job.stdout_preview = job.stderr_preview = preview
+        await store.save(job)
+
+    await asyncio.gather(*map(save, range(1, 61)))
+
+    journal = (tmp_path / "jobs.sqlite3-wal").stat().st_size
+    await store.close()
+    assert journal < 3 * database.CHECKPOINT_BYTES
