@@ -13,9 +13,10 @@ from scripts.browser import NoBrowser, chromium
 ATTACKER = "--host-resolver-rules=MAP evil.example 127.0.0.1"
 
 
-@pytest.fixture(scope="session")
+# Not longer than for a module: while it runs, no other test can have an event loop.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, started once."""
+    """Chromium, started once for the tests of a module."""
     try:
         with chromium(ATTACKER) as started:
             yield started

@@ -158,6 +158,12 @@ def test_the_jobs_are_paged_and_filtered(tab: Page, runner: RunnerProcess) -> No
         runner.run("nothing")
     runner.run("print", "x", "y")
     rows = tab.locator(".jobs li")
+    tab.goto(runner.url)
+    expect(rows).to_have_count(50)
+    edges = tab.locator(".took").evaluate_all(
+        "all => all.map((e) => e.getBoundingClientRect().right)"
+    )
+    assert len(set(edges)) == 1
     tab.goto(f"{runner.url}/#script/nothing")
     expect(tab.locator("main")).to_contain_text("time limit 1 min 30 s")
     expect(tab.locator("main")).to_contain_text("Takes no arguments.")
