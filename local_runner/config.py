@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -187,19 +186,6 @@ class ScriptConfig(_Strict):
     args: ArgsConfig = Field(default_factory=ArgsConfig)
     """Which arguments it takes."""
 
-    @property
-    def problem(self) -> str | None:
-        """Why the file cannot be executed now, or None."""
-        try:
-            mode = Path(self.path).stat().st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            return "no such file"
-        except OSError as error:
-            return f"cannot be looked at: {error.strerror}"
-        if not stat.S_ISREG(mode):
-            return "no such file"
-        return None if os.access(self.path, os.X_OK) else "not executable, run chmod +x on it"
-
 
 Scripts = Annotated[tuple[ScriptConfig, ...], Field(strict=False)]
 
@@ -222,13 +208,8 @@ class Config(_Strict):
 
     @property
     def warnings(self) -> list[str]:
-        """What may be a mistake of the configuration, though it can be used."""
-        problems = [
-            f"script {script.id}: {script.path}: {script.problem}"
-            for script in self.scripts
-            if script.problem
-        ]
-        return [*self._warnings, *problems]
+        """What may be a mistake of the files, though they can be used."""
+        return list(self._warnings)
 
     @property
     def database(self) -> Path:

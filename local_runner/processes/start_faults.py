@@ -101,7 +101,7 @@ def _interpreter_fault(words: list[str]) -> str | None:
         return f"its interpreter {interpreter} is missing"
     if fault is not None:
         return f"its interpreter {interpreter} {fault}"
-    is_plain_env = Path(interpreter).name == "env" and args and not set("=-") & set(args[0])
-    if is_plain_env and shutil.which(args[0]) is None:
+    is_plain_env = Path(interpreter).name == "env" and args and "=" not in args[0]
+    if is_plain_env and not args[0].startswith("-") and shutil.which(args[0]) is None:
         return f"its interpreter {args[0]} is not in the PATH of the runner"
     return None

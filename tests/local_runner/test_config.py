@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -23,9 +22,6 @@ SAMPLE_SCRIPTS = r"""
 """Both as the reference server has them."""
 
 SCRIPT = {"id": "a", "path": "./a.sh"}
-
-NOBODY = 65534
-"""A user who owns nothing."""
 
 
 def write(folder: Path, config: object, scripts: object = None) -> Path:
@@ -185,7 +181,6 @@ def test_null_and_empty_text_stand_for_an_absent_value(tmp_path: Path) -> None:
 
 def test_a_scripts_file_wins_over_scripts_and_a_warning_says_so(tmp_path: Path) -> None:
     here = {"scriptsFile": "./scripts.json", "scripts": [{"id": "b", "path": "./b.sh"}]}
-    (tmp_path / "a.sh").touch(0o755)
 
     config = load(path := write(tmp_path, here, {"scripts": [SCRIPT]}))
 
@@ -278,42 +273,3 @@ def test_a_host_is_taken_as_a_request_names_it(tmp_path: Path, written: str, sen
 )
 def test_which_hosts_are_loopback(host: str, is_loopback: bool) -> None:
     assert ServerConfig(host=host).is_loopback is is_loopback
-
-
-def problems_of(folder: Path, *paths: Path) -> list[str | None]:
-    """What is wrong with some scripts."""
-    listed = [{"id": str(number), "path": str(path)} for number, path in enumerate(paths)]
-    return [script.problem for script in load(write(folder, {"scripts": listed})).scripts]
-
-
-def test_what_is_wrong_with_a_script_is_said_in_words(tmp_path: Path) -> None:
-    loop, plain = tmp_path / "loop", tmp_path / "plain"
-    loop.symlink_to(loop)
-    plain.touch()
-
-    assert problems_of(
-        tmp_path, tmp_path / "gone", plain / "x", tmp_path, plain, loop, tmp_path / ("x" * 300)
-    ) == [
-        "no such file",
-        "no such file",
-        "no such file",
-        "not executable, run chmod +x on it",
-        "cannot be looked at: Too many levels of symbolic links",
-        "cannot be looked at: File name too long",
-    ]
-
-
-def test_a_script_in_a_folder_that_may_not_be_searched_is_a_problem_in_words(
-    tmp_path: Path,
-) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0)
-    listed = [{"id": "a", "path": str(closed / "a.sh")}]
-    (script,) = load(write(tmp_path, {"scripts": listed})).scripts
-    user = os.geteuid()
-    # Root may search every folder.
-    os.seteuid(user or NOBODY)
-    try:
-        assert script.problem == "cannot be looked at: Permission denied"
-    finally:
-        os.seteuid(user)
