@@ -1,0 +1,1 @@
+"""`scriptctl`, the command line over the library; needs the extra `cli`."""

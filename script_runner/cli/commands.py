@@ -1,0 +1,371 @@
+"""The commands of scriptctl. Each gives the exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from script_runner import ScriptRunner, ScriptRunnerError, Status, WaitTimedOut, has_ended
+from script_runner._explain import Hints
+from script_runner._settings import DEFAULT_URL, Settings
+from script_runner.cli import complete, follow, lists, output, words
+from script_runner.cli.exit_codes import CANCELLED, OWN_FAILURE, PIPE_CLOSED, TIMED_OUT
+from script_runner.errors import RunnerUnreachable
+from script_runner.logs import STREAMS, Stream
+
+URL_VARIABLE = "SCRIPT_RUNNER_URL"
+
+HINTS = Hints(
+    url=f"--url or {URL_VARIABLE}",
+    long_script="use scriptctl start and scriptctl wait",
+    go_on="wait again, see it with `scriptctl status`, or end it with `scriptctl cancel`",
+    token=f"Give the runner's token in {URL_VARIABLE}: http://any:TOKEN@HOST:PORT.",
+)
+
+SETTINGS = Settings(max_poll_seconds=0.2)
+"""Output is shown within 0.3 s of its being written."""
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+@dataclass
+class Options:
+    """What is said of all commands, before or after the name of one."""
+
+    url: str = DEFAULT_URL
+    as_json: bool = False
+
+    def runner(self) -> ScriptRunner:
+        """The runner to talk to."""
+        return ScriptRunner(self.url, hints=HINTS, settings=SETTINGS)
+
+
+class Group(click.Group):
+    """Commands that end as commands do if their reader goes away or Ctrl-C is pressed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they are used, not that of the alphabet."""
+        del ctx
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that is asked for."""
+        # Before click hears of it, which ends both with 1.
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:
+            output.forget_stdout()
+            return PIPE_CLOSED
+        except KeyboardInterrupt:
+            return CANCELLED
+
+
+def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value:
+        setattr(ctx.ensure_object(Options), str(parameter.name), value)
+
+
+def _common(*, variable: str | None = None) -> Callable[[FunctionT], FunctionT]:
+    def add(function: FunctionT) -> FunctionT:
+        for option in (
+            click.option(
+                "--json",
+                "as_json",
+                is_flag=True,
+                expose_value=False,
+                callback=_keep,
+                help="Print JSON, for programs.",
+            ),
+            click.option(
+                "--url",
+                metavar="URL",
+                envvar=variable,
+                expose_value=False,
+                callback=_keep,
+                help=f"The script-runner; {DEFAULT_URL} by default. If it wants a token use "
+                f"{URL_VARIABLE} instead: others see command lines.",
+            ),
+        ):
+            function = option(function)
+        return function
+
+    return add
+
+
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@_common(variable=URL_VARIABLE)
+@click.version_option(package_name="script-runner-proxy", prog_name="scriptctl")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Run scripts through a script-runner, watch them, read their output, stop them.
+
+    \b
+    Examples:
+      scriptctl scripts                     what can be run
+      scriptctl run greet Ada               run it, see its output, end with its exit code
+      JOB=$(scriptctl start backup)         run it in the background
+      scriptctl logs -f "$JOB"              see its output as it comes
+      scriptctl wait "$JOB" --timeout 60    end when it ends, with its exit code
+      scriptctl cancel "$JOB"
+
+    The runner is the one at SCRIPT_RUNNER_URL. If it wants a token:
+    SCRIPT_RUNNER_URL=http://any:TOKEN@HOST:PORT
+
+    What scriptctl itself cannot do ends with 125.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def _command(**settings: Any) -> Callable[[Callable[..., int]], click.Command]:
+    """A command that is handed the `Options`."""
+
+    def make(function: Callable[..., int]) -> click.Command:
+        pass_options = click.make_pass_decorator(Options, ensure=True)
+        return cli.command(**settings)(_common()(pass_options(function)))
+
+    return make
+
+
+_job_argument = click.argument("job", shell_complete=complete.jobs)
+_script_argument = click.argument("script", shell_complete=complete.scripts)
+_args_argument = click.argument("args", nargs=-1, type=click.UNPROCESSED)
+# What follows the script is the script's, options too.
+_OF_SCRIPT = {"allow_interspersed_args": False}
+
+
+def _args_of_script(args: Sequence[str]) -> Sequence[str]:
+    """Without the `--` that people put between a command and what it is not to read."""
+    return args[1:] if args[:1] == ("--",) else args
+
+
+@_command(context_settings=_OF_SCRIPT)
+@_script_argument
+@_args_argument
+def run(options: Options, script: str, args: Sequence[str]) -> int:
+    """Run SCRIPT with ARGS, show its output as it comes, end with its exit code.
+
+    All that follows SCRIPT is for the script, options too. Ctrl-C cancels the job; once more
+    leaves it. On a terminal a bar shows how far it is, if it prints percentages.
+
+    \b
+    Examples:
+      scriptctl run greet Ada
+      scriptctl run deploy --dry-run staging
+      scriptctl run export > export.csv
+
+    Ends with 124 if the time limit of the script ended it, with 130 if it was cancelled.
+    """
+    with options.runner() as runner:
+        return follow.run(runner, script, _args_of_script(args), as_json=options.as_json)
+
+
+@_command(context_settings=_OF_SCRIPT)
+@_script_argument
+@_args_argument
+def start(options: Options, script: str, args: Sequence[str]) -> int:
+    """Start SCRIPT with ARGS and print the id of the job.
+
+    \b
+    Example:
+      JOB=$(scriptctl start backup /home)
+    """
+    with options.runner() as runner:
+        job_id = runner.start(script, *_args_of_script(args))
+    if options.as_json:
+        output.print_json({"jobId": job_id})
+    else:
+        click.echo(words.harmless(job_id))
+    return 0
+
+
+@_command()
+@_job_argument
+@click.option("--timeout", type=float, metavar="SECONDS", help="The longest wait; none by default.")
+def wait(options: Options, job: str, timeout: float | None) -> int:
+    """Wait until JOB has ended, and end with the exit code of its script.
+
+    Ends with 124 if it has not ended within --timeout (it goes on), or if the time limit of its
+    script ended it; with 130 if it was cancelled. Ctrl-C ends the wait alone.
+    """
+    with options.runner() as runner:
+        return follow.wait(runner, job, timeout, as_json=options.as_json)
+
+
+@_command()
+@_job_argument
+def status(options: Options, job: str) -> int:
+    """Show JOB: its state, exit code, times, how much it wrote."""
+    with options.runner() as runner:
+        found = runner.status(job)
+    if options.as_json:
+        output.print_json(words.json_of(found))
+    else:
+        from script_runner.cli import tables
+
+        tables.print_job(found)
+    return 0
+
+
+@_command()
+@_job_argument
+@click.option("--stream", type=click.Choice(STREAMS), help="This one alone, to stdout.")
+@click.option("-f", "--follow", "is_followed", is_flag=True, help="Go on until the job ends.")
+@click.option(
+    "-n",
+    "--tail",
+    type=click.IntRange(0),
+    metavar="N",
+    help="The last N lines, and what is written after them.",
+)
+@click.option("--offset", type=click.IntRange(0), metavar="N", help="From line N on, from 0.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N lines.")
+def logs(
+    options: Options,
+    job: str,
+    stream: Stream | None,
+    is_followed: bool,
+    tail: int | None,
+    offset: int | None,
+    limit: int | None,
+) -> int:
+    """Print what JOB wrote, exactly: stdout to stdout, stderr to stderr.
+
+    Lines are counted in each stream apart.
+
+    \b
+    Examples:
+      scriptctl logs -f "$JOB"
+      scriptctl logs -n 20 --stream stderr "$JOB"
+      scriptctl logs --offset 1000 --limit 100 "$JOB"
+    """
+    if tail is not None and (offset, limit) != (None, None):
+        raise click.UsageError(
+            "-n is for the end of a log, --offset and --limit for a part: use one."
+        )
+    with options.runner() as runner:
+        return follow.logs(
+            runner,
+            job,
+            (stream,) if stream else STREAMS,
+            follow.Part(tail, offset or 0, limit),
+            is_followed=is_followed,
+            sink=output.JsonLines()
+            if options.as_json
+            else output.Streams(all_to_stdout=stream is not None),
+        )
+
+
+@_command()
+@_job_argument
+def cancel(options: Options, job: str) -> int:
+    """Cancel JOB, or tell its script to end."""
+    with options.runner() as runner:
+        found = runner.cancel(job)
+    if options.as_json:
+        output.print_json(words.json_of(found))
+        return 0
+    if found.status == Status.CANCELED:
+        sentence = "is cancelled"
+    elif has_ended(found):
+        sentence = f"had already ended: {words.STATUS_WORDS.get(found.status, found.status)}"
+    else:
+        sentence = "was told to end"
+    click.echo(words.harmless(f"{found.job_id} {sentence}"))
+    return 0
+
+
+@_command()
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(1, 500),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="How many.",
+)
+@click.option(
+    "--status",
+    "word",
+    type=click.Choice([str(word) for word in Status]),
+    help="Those of this state.",
+)
+@click.option("--script", shell_complete=complete.scripts, help="Those of this script.")
+@click.option("--before", metavar="JOB", shell_complete=complete.jobs, help="Those before JOB.")
+def jobs(
+    options: Options, limit: int, word: str | None, script: str | None, before: str | None
+) -> int:
+    """List jobs, the newest first (local-runner only).
+
+    In a pipe: id, state, exit code, script, time, milliseconds and arguments, with tabs between
+    them.
+
+    \b
+    Examples:
+      scriptctl jobs --status running
+      scriptctl jobs --script backup -n 5
+      scriptctl jobs --status running | cut -f1 | xargs -n1 scriptctl cancel
+    """
+    query = {"limit": limit, "status": word, "scriptId": script, "before": before}
+    with options.runner() as runner:
+        found = lists.list_jobs(runner, **{key: value for key, value in query.items() if value})
+    if options.as_json:
+        output.print_json(found.document)
+    else:
+        from script_runner.cli import tables
+
+        tables.print_jobs(found.jobs, found.next_id)
+    return 0
+
+
+@_command()
+def scripts(options: Options) -> int:
+    """List the scripts that can be run (local-runner only).
+
+    In a pipe: id, mode, time limit in seconds, most at once, running, queued and description, with
+    tabs between them.
+    """
+    with options.runner() as runner:
+        found = lists.list_scripts(runner)
+    if options.as_json:
+        output.print_json(found.document)
+    else:
+        from script_runner.cli import tables
+
+        tables.print_scripts(found.scripts)
+    return 0
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # Never fail on a name that the terminal cannot show.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        return cli.main(args, prog_name="scriptctl", standalone_mode=False) or 0
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "scriptctl"
+        output.say(f"{error.format_message()} See `{command} --help`.")
+    except click.ClickException as error:
+        output.say(error.format_message())
+    except click.Abort:
+        return CANCELLED
+    except WaitTimedOut as error:
+        output.say(str(error))
+        return TIMED_OUT
+    except RunnerUnreachable as error:
+        output.say(f"{error} Another runner: --url or {URL_VARIABLE}.")
+    except ScriptRunnerError as error:
+        output.say(str(error))
+    return OWN_FAILURE

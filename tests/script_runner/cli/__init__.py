@@ -1,0 +1,1 @@
+"""Tests of scriptctl: the command, as a process, against a local runner with real scripts."""

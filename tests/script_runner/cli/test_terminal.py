@@ -1,0 +1,68 @@
+"""What scriptctl shows on a terminal."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+from scripts.runner_process import RunnerProcess
+from tests.script_runner.cli.scriptctl import Terminal, let_go, screen
+
+
+def test_a_bar_shows_how_far_the_script_is_and_goes_without_a_trace(
+    url: str, tmp_path: Path
+) -> None:
+    with Terminal(url, "run", "percent", str(tmp_path)) as terminal:
+        terminal.shows("━")
+        assert re.search(r"━.* 40%", screen(terminal.written)[-1])
+        let_go(tmp_path)
+        assert terminal.ended() == 0
+    assert screen(terminal.written) == ["at 40%", "at 90%", ""]
+
+
+def test_a_failure_is_said_below_an_open_line_and_leaves_no_bar(url: str) -> None:
+    with Terminal(url, "run", "both") as terminal:
+        assert terminal.ended() == 3
+    assert screen(terminal.written)[0] == "out 日\ufffderr"
+    assert re.fullmatch(r"✗ job_\w+ failed with exit code 3 after .+", screen(terminal.written)[-2])
+
+
+def test_ctrl_c_leaves_the_terminal_clean(url: str, tmp_path: Path) -> None:
+    with Terminal(url, "run", "percent", str(tmp_path)) as terminal:
+        terminal.shows("━")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.ended() == 130
+    first, said, *rest = screen(terminal.written)
+    assert (first, rest) == ("at 40%", [""])
+    assert said.startswith("scriptctl: cancelling")
+
+
+def test_tables_are_for_people_and_harmless(runner: RunnerProcess) -> None:
+    job = runner.run("args", "\x1b]0;evil\x07")
+    with Terminal(runner.url, "jobs", "-n1") as terminal:
+        assert terminal.ended() == 0
+    heads, row, older, end = screen(terminal.written)
+    assert heads.split() == ["STATUS", "JOB", "SCRIPT", "ARGUMENTS", "ACCEPTED", "TOOK"]
+    assert re.match(
+        rf"✓ succeeded +{job['jobId']} +args +'\\x1b\]0;evil\\x07' +(just now|.* ago)", row
+    )
+    assert older.startswith("Older ones: scriptctl jobs --before job_")
+    assert end == ""
+    with Terminal(runner.url, "status", job["jobId"]) as terminal:
+        assert terminal.ended() == 0
+    assert re.search(
+        r"ended +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  (just now|.* ago)",
+        "\n".join(screen(terminal.written)),
+    )
+
+
+def test_no_color_means_none(runner: RunnerProcess) -> None:
+    runner.run("both")
+    shown = {}
+    for variables in ({}, {"NO_COLOR": "1"}):
+        with Terminal(runner.url, "jobs", "-n1", **variables) as terminal:
+            assert terminal.ended() == 0
+        shown[bool(variables)] = re.findall(r"\x1b\[(3\d|9\d)m", terminal.written)
+    assert shown[False]
+    assert not shown[True]
