@@ -1,4 +1,4 @@
-"""Large responses: made a few at a time and as there is room, however slowly callers read."""
+"""Large responses: made one at a time and as there is room, however slowly callers read."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from local_runner.http.encoding import JsonResponse
 
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 """The most that is held in responses that are not sent yet; who needs more waits for others."""
-
-MAKERS = 4
-"""The most that are made at once; each may go over the bound."""
 
 SLOW_SECONDS = 1.0
 """A caller that has read nothing for so long is cut off where others wait for it."""
@@ -38,7 +35,8 @@ class LargeResponses:
         self._drop_slowest = drop_slowest
         self._held = 0
         self._freed = asyncio.Event()
-        self._makers = asyncio.Semaphore(MAKERS)
+        # More at once would be made no sooner, and the event loop would wait for all of them.
+        self._making = asyncio.Lock()
 
     def response(self, make: Make) -> Response:
         """A response whose JSON is made when there is room for it."""
@@ -48,7 +46,7 @@ class LargeResponses:
         """Make a response when there is room for it, and send it."""
         body = b""
         try:
-            async with self._makers:
+            async with self._making:
                 await self._room()
                 body = await make()
                 self._held += len(body)
