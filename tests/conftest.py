@@ -15,6 +15,16 @@ from scripts.mock import prism
 signal.signal(signal.SIGHUP, lambda *_: None)
 
 
+HEAVY = ("slow", "local_runner", "flows", "contract")
+"""Folders whose tests take long."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes long first: at the end every process shall have something to do."""
+    folders = {name: number for number, name in enumerate(HEAVY)}
+    items.sort(key=lambda item: min(folders.get(part, len(HEAVY)) for part in item.path.parts))
+
+
 @pytest.fixture(scope="session")
 def mock_url() -> Iterator[str]:
     """The URL of a Prism mock of the description, started once for the run."""

@@ -14,10 +14,12 @@ from scripts.mock import ROOT, PrismFailed, prism
 
 
 def processes_listening_on(port: int) -> list[int]:
+    # None for a process that has just ended.
+    commands = {each.pid: each.info["cmdline"] or [] for each in psutil.process_iter(["cmdline"])}
     return [
-        process.pid
-        for process in psutil.process_iter()
-        if "prism" in " ".join(process.cmdline()) and f"--port={port}" in process.cmdline()
+        pid
+        for pid, command in commands.items()
+        if "prism" in " ".join(command) and f"--port={port}" in command
     ]
 
 
@@ -41,7 +43,7 @@ def test_the_mock_answers_as_soon_as_its_url_is_printed_and_ends_with_its_group(
     assert answer.json()["jobId"]
     assert processes_listening_on(port)
     mock.send_signal(signal.SIGTERM)
-    assert mock.wait(timeout=10) == 128 + signal.SIGTERM
+    assert mock.wait(timeout=60) == 128 + signal.SIGTERM
     mock.stdout.close()
     assert processes_listening_on(port) == []
 

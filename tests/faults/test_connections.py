@@ -22,10 +22,10 @@ from tests.support.misbehaving_server import Action, Step
 
 pytestmark = pytest.mark.usefixtures("short_limits", "small_pages")
 
-DRIP_SECONDS = 5.0
+DRIP_SECONDS = 60.0
 """How long an answer that drips would take: many times every limit."""
 
-SLACK_SECONDS = 1.0
+SLACK_SECONDS = 15.0
 """What a busy machine may add to a limit."""
 
 RESET = re.escape(f"ReadError: [Errno {errno.ECONNRESET}] {os.strerror(errno.ECONNRESET)}")
@@ -72,7 +72,7 @@ def test_a_connection_that_breaks_is_an_error_that_says_where(place: Place, brok
     with faulty(place, broken.fault) as server:
         tried = place.try_at(server.url)
     tried.failed(broken.error, f"{place.line} at {server.url}", broken.said, hint)
-    assert tried.seconds < 2
+    assert tried.seconds < SLACK_SECONDS
 
 
 def silent(whole: bytes, stopped: threading.Event) -> Iterator[Step]:

@@ -20,6 +20,7 @@ from tests.faults.attempts import (
     attempt,
 )
 from tests.faults.places import JOB_ID, Place, at_every_place, at_places, faulty
+from tests.faults.test_connections import SLACK_SECONDS
 from tests.script_runner.documented import documented
 from tests.support.misbehaving_server import (
     Action,
@@ -136,7 +137,7 @@ def test_an_answer_that_is_framed_badly_is_an_error(place: Place, framed: Framed
     is_cut = framed.said == CUT
     hint = (MAY_RUN if place.is_run else TRY_AGAIN) if is_cut else IS_IT
     tried.failed(framed.error, f"{place.line} at {server.url}", framed.said, hint)
-    assert tried.seconds < 2
+    assert tried.seconds < SLACK_SECONDS
 
 
 @at_every_place

@@ -276,7 +276,6 @@ def test_healthz_is_ok(runner: RunnerProcess, target: str) -> None:
         ("GET", "/jobs/nope/logs/"),
         ("GET", "/jobs/nope/log"),
         ("GET", "/docs"),
-        ("GET", "/openapi.json"),
     ],
 )
 def test_any_other_route_or_method_is_not_found(
