@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import json
@@ -83,7 +84,8 @@ def end_processes_of(job_id: str) -> list[psutil.Process]:
     """Kill what is left of a job; returns what that was."""
     left = processes_of(job_id)
     for process in left:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended when another did
+            process.kill()
     return left
 
 
