@@ -13,7 +13,7 @@ from local_runner import log, starter
 from local_runner.config import TOKEN_VARIABLE, Config, ConfigError, ConfigMissing
 from local_runner.http import server
 from local_runner.log import LogFormat
-from local_runner.processes.start_faults import start_fault
+from local_runner.processes.start_faults import script_fault
 
 DEFAULT_CONFIG = "config.json"
 
@@ -178,7 +178,7 @@ def _callers(config: Config, token: str | None) -> str:
 def _warnings(config: Config) -> list[str]:
     warnings = config.warnings
     for script in config.scripts:
-        if fault := start_fault(script.path):
+        if fault := script_fault(script):
             warnings.append(f"script {script.id}: {script.path}: {fault}")
     if not config.server.is_loopback and not config.server.allowed_hosts:
         warnings.append(

@@ -63,6 +63,25 @@ def _names_a_file(path: str) -> str:
     return path
 
 
+def _without_null(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("it must not hold a null byte: remove it")
+    return value
+
+
+def _variable_name(name: str) -> str:
+    if not name or "=" in name:
+        raise ValueError(f"{name!r} is no name of a variable: it must not be empty or hold a =")
+    return _without_null(name)
+
+
+def _program(words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    """Make a program absolute that is named by a path; others are looked for in the PATH."""
+    if words and os.sep in words[0]:
+        return (_absolute(words[0], info), *words[1:])
+    return words
+
+
 def _valid_pattern(pattern: str) -> str:
     try:
         regress.Regex(pattern)
@@ -91,6 +110,9 @@ def _absent(*values: object) -> Callable[[object], object]:
 NUMBER_OR_EMPTY = (BeforeValidator(_number), BeforeValidator(_absent("")))
 Text = Annotated[str, BeforeValidator(_absent(""))]
 FilePath = Annotated[Text, AfterValidator(_absolute)]
+Word = Annotated[str, Field(min_length=1), AfterValidator(_without_null)]
+VariableName = Annotated[str, AfterValidator(_variable_name)]
+VariableValue = Annotated[str, AfterValidator(_without_null)]
 Count = Annotated[int, Field(ge=0), BeforeValidator(_number)]
 AtLeastOne = Annotated[int, Field(ge=1), BeforeValidator(_number), BeforeValidator(_absent("", 0))]
 Host = Annotated[str, AfterValidator(names.host_name)]
@@ -183,6 +205,18 @@ class ScriptConfig(_Strict):
     """The mode of a run whose request names none."""
     timeout_sec: Annotated[int, Field(ge=0, le=MAX_TIMEOUT_SECONDS), *NUMBER_OR_EMPTY] = 0
     """The longest run in seconds; 0 for no limit."""
+    description: Annotated[str | None, BeforeValidator(_absent(""))] = None
+    """What it does, for people."""
+    working_dir: FilePath | None = None
+    """The folder that it runs in; None for that of the runner."""
+    env: dict[VariableName, VariableValue] = Field(default={})
+    """Variables of its environment, beside those of the runner."""
+    max_concurrent: Annotated[
+        int | None, Field(ge=1), BeforeValidator(_number), BeforeValidator(_absent("", 0))
+    ] = None
+    """The most jobs of it that run at once; None for no limit but that of the runner."""
+    launcher: Annotated[tuple[Word, ...], Field(strict=False), AfterValidator(_program)] = ()
+    """Words put before the file, such as `nice -n 10`: a program and its arguments."""
     args: ArgsConfig = Field(default_factory=ArgsConfig)
     """Which arguments it takes."""
 
@@ -205,11 +239,30 @@ class Config(_Strict):
     scripts_file: FilePath | None = None
     scripts: Scripts = ()
     _warnings: list[str] = PrivateAttr(default_factory=list)
+    _path: Path = PrivateAttr(default=Path("config.json"))
 
     @property
     def warnings(self) -> list[str]:
         """What may be a mistake of the files, though they can be used."""
         return list(self._warnings)
+
+    @property
+    def scripts_path(self) -> Path:
+        """The file that lists the scripts: `scriptsFile`, or `config.json` itself."""
+        return self._path if self.scripts_file is None else Path(self.scripts_file)
+
+    def read_scripts(self) -> tuple[ScriptConfig, ...]:
+        """Read the scripts again, as they are on the disk now.
+
+        Raises:
+            ConfigError: If that cannot be done, see `load`.
+        """
+        if self.scripts_file is not None:
+            return read(self.scripts_path, ScriptsFile, []).scripts
+        scripts = read(self.scripts_path, Config, []).scripts
+        if not scripts:
+            raise ConfigError(f"{self.scripts_path}: scripts: there are none any more")
+        return scripts
 
     @property
     def database(self) -> Path:
@@ -251,4 +304,5 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: scripts: name a scriptsFile, or list the scripts here")
     loaded = config.model_copy(update={"scripts": scripts})
     loaded._warnings = warnings
+    loaded._path = path.absolute()
     return loaded

@@ -137,6 +137,11 @@ def failure(message: str) -> None:
     _logger.exception(message)
 
 
+def job_start(record: JobRecord) -> None:
+    """Write the line of a job whose script was started."""
+    event("job_start", job_id=record.job_id, script_id=record.script_id)
+
+
 def job_end(record: JobRecord) -> None:
     """Write the line of a job that has ended."""
     event(

@@ -36,7 +36,7 @@ class Lists:
 
     async def scripts(self, _: Request) -> Response:
         """`GET /scripts`."""
-        scripts = [_script(state) for state in self._scheduler.scripts()]
+        scripts = [_script(state) for state in await self._scheduler.scripts()]
         return JsonResponse({"ok": True, "scripts": scripts})
 
 
@@ -106,10 +106,10 @@ def _script(state: ScriptState) -> dict[str, Any]:
     script = state.script
     return {
         "id": script.id,
-        "description": getattr(script, "description", None),
+        "description": script.description,
         "mode": state.mode,
         "timeoutSec": script.timeout_sec,
-        "maxConcurrent": getattr(script, "max_concurrent", None),
+        "maxConcurrent": script.max_concurrent,
         "args": {
             "maxItems": script.args.max_items,
             "itemPattern": script.args.item_pattern,

@@ -1,12 +1,21 @@
-"""Which scripts may run, with which arguments."""
+"""Which scripts may run, with which arguments; read again when their file has changed."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
 import regress
 
-from local_runner.config import ScriptConfig
+from local_runner import log
+from local_runner.config import Config, ConfigError, ScriptConfig
+from local_runner.storage.disk import Disk
+
+SETTLED_NS = 100_000_000
+"""Longer than the clock of a file system takes from one tick to the next."""
 
 
 class Refused(Exception):
@@ -22,12 +31,105 @@ class Refused(Exception):
         self.code = code
 
 
+class Allowlist:
+    """The scripts that may run, as their file has them now; it belongs to one event loop."""
+
+    def __init__(self, config: Config, disk: Disk) -> None:
+        """Begin with the scripts of a configuration that was just read; `disk` reads them again."""
+        self._config = config
+        self._disk = disk
+        self._rules = Rules(config.scripts)
+        self._seen: _Look | None = None
+        """How the file looked when it was last read, None if it may have changed since."""
+        self._fault: str | None = None
+        self._reading = asyncio.Lock()
+
+    @property
+    def scripts(self) -> tuple[ScriptConfig, ...]:
+        """The scripts that may run."""
+        return self._rules.scripts
+
+    def script(self, script_id: str) -> ScriptConfig | None:
+        """A script that may run, or None."""
+        return self._rules.script(script_id)
+
+    async def refresh(self) -> None:
+        """Read the scripts again if their file has changed, in place or by another in its place.
+
+        A file that is invalid changes nothing; that is logged once.
+        """
+        # From the event loop: the start of a script looks for its file there as well.
+        if self._seen is not None and _look_of(self._config.scripts_path) == self._seen:
+            return
+        async with self._reading:
+            look = _look_of(self._config.scripts_path)
+            if look is not None and look == self._seen:
+                return
+            fault: str | None = None
+            try:
+                scripts = await self._disk.run(self._config.read_scripts)
+            except ConfigError as error:
+                fault = str(error)
+            else:
+                if scripts != self.scripts:
+                    self._rules = Rules(scripts)
+                    log.event("scripts_read", scripts=len(scripts))
+            if fault is not None and fault != self._fault:
+                message = f"the scripts stay as they were, their file is invalid: {fault}"
+                log.event("error", message=message)
+            self._fault = fault
+            # A file may change again within the same tick of its clock.
+            self._seen = look if look is not None and look.is_settled else None
+
+    def check(self, script_id: object, args: object) -> tuple[ScriptConfig, list[str]]:
+        """Find the script of a request and check its arguments; see `Rules.check`."""
+        try:
+            return self._rules.check(script_id, args)
+        except Refused as refusal:
+            if refusal.code != "SCRIPT_NOT_FOUND" or self._fault is None:
+                raise
+            fault = self._fault.replace("\n", "")
+            raise Refused(
+                refusal.code,
+                f"{refusal}; the scripts are those of before, their file is invalid now: {fault}",
+            ) from refusal
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What tells that a file has changed."""
+
+    identity: tuple[int, int]
+    size: int
+    changed_ns: tuple[int, int]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its last change is so long ago that another would have another time."""
+        return time.time_ns() - max(self.changed_ns) > SETTLED_NS
+
+
+def _look_of(path: Path) -> _Look | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return _Look(
+        (found.st_dev, found.st_ino), found.st_size, (found.st_mtime_ns, found.st_ctime_ns)
+    )
+
+
 class Rules:
-    """The allow-listed scripts and what they take."""
+    """The allow-listed scripts and what they take.
+
+    Attributes:
+        scripts: The scripts, in the order of the configuration.
+    """
 
     def __init__(self, scripts: Iterable[ScriptConfig]) -> None:
         """Compile the patterns."""
-        self._scripts = {script.id: script for script in scripts}
+        self.scripts = tuple(scripts)
+        self._scripts = {script.id: script for script in self.scripts}
         self._patterns = {
             script.id: regress.Regex(script.args.item_pattern) for script in self._scripts.values()
         }

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from local_runner import log
 from local_runner.config import Config, Mode, ScriptConfig
-from local_runner.jobs.allowlist import Refused, Rules
+from local_runner.jobs.allowlist import Allowlist, Refused
 from local_runner.jobs.job import NO_EXIT_CODE, LiveJob, mark_ended, mark_interrupted, now_ms
 from local_runner.jobs.listing import JobList, JobQuery, ScriptState, list_jobs
 from local_runner.jobs.queue import Queue
@@ -62,8 +62,8 @@ class Scheduler:
         self._workers = workers
         self._local = launcher or LocalLauncher()
         self._disk = self._local.disk
+        self._allowlist = Allowlist(config, self._disk)
         self._launcher: Launcher = workers or self._local
-        self._rules = Rules(config.scripts)
         self._retention = Retention(store, config.runner, self._disk)
         self._seq = store.last_seq
         self._live: dict[str, LiveJob] = {}
@@ -123,7 +123,8 @@ class Scheduler:
             OutOfResources: If the system can give no more; it is not run then.
             StoreError: If the job cannot be recorded; it is not run then.
         """
-        script, checked = self._rules.check(script_id, args)
+        await self._allowlist.refresh()
+        script, checked = self._allowlist.check(script_id, args)
         chosen: Mode
         if mode == "sync" or mode == "async":
             chosen = mode
@@ -192,8 +193,9 @@ class Scheduler:
         rows = await self._store.newest(below, query.limit + 1, matching)
         return list_jobs(query, below, rows, self._live, self._begun)
 
-    def scripts(self) -> list[ScriptState]:
+    async def scripts(self) -> list[ScriptState]:
         """The scripts that may be run, in the order of the configuration."""
+        await self._allowlist.refresh()
         return [
             ScriptState(
                 script,
@@ -201,7 +203,7 @@ class Scheduler:
                 running=self._running[script.id],
                 queued=self._queue.count(script.id),
             )
-            for script in self._config.scripts
+            for script in self._allowlist.scripts
         ]
 
     async def cancel(self, job_id: str) -> JobRecord | None:
@@ -305,7 +307,7 @@ class Scheduler:
         return job.has_process
 
     async def _resume(self, record: JobRecord) -> None:
-        script = self._rules.script(record.script_id)
+        script = self._allowlist.script(record.script_id)
         job = self._hold(
             record, script or ScriptConfig.model_construct(id=record.script_id, path="")
         )
@@ -369,6 +371,8 @@ class Scheduler:
         if self._stopping:
             job.end_process(Status.CANCELED)
         job.start(self._config.runner, self._launcher, self._disk)
+        if job.has_process:
+            log.job_start(job.record)
 
     async def _start_or_withdraw(self, job: LiveJob) -> None:
         try:
@@ -404,7 +408,7 @@ class Scheduler:
 
     def _has_room(self, job: LiveJob) -> bool:
         """Whether a job may start as far as others of its script are concerned."""
-        limit: int | None = getattr(job.script, "max_concurrent", None)
+        limit = job.script.max_concurrent
         return limit is None or self._running[job.script.id] < limit
 
     def _start_next(self) -> None:
@@ -509,7 +513,7 @@ class Scheduler:
     async def _take_up(self, record: JobRecord) -> None:
         """Queue a job again, unless the configuration has changed and would refuse it now."""
         try:
-            script, _ = self._rules.check(record.script_id, list(record.args))
+            script, _ = self._allowlist.check(record.script_id, list(record.args))
         except Refused as refusal:
             mark_ended(record, Status.FAILED, NO_EXIT_CODE, 0)
             record.stderr_preview = (

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Mapping
@@ -197,7 +198,7 @@ class ScriptProcess:
 
 def _start(launch: Launch, given: Given) -> tuple[int, dict[Stream, int]]:
     """Start a process; returns its id and the ends of its pipes to read."""
-    command = Command([launch.script.path, *launch.args], _environment(launch.job_id), None)
+    command = _command(launch)
     opened: list[int] = []
     try:
         for _ in range(2):
@@ -211,18 +212,30 @@ def _start(launch: Launch, given: Given) -> tuple[int, dict[Stream, int]]:
             os.close(file)
         if is_shortage(error):
             raise OutOfResources(error) from error
-        raise cannot_start(launch.script.path, error) from error
+        raise cannot_start(launch.script, error) from error
     os.close(to_stdout)
     os.close(to_stderr)
     return pid, {"stdout": stdout, "stderr": stderr}
 
 
-def _environment(job_id: str) -> Mapping[bytes, bytes]:
-    return {**_inherited(), JOB_VARIABLE.encode(): job_id.encode()}
+def _command(launch: Launch) -> Command:
+    script = launch.script
+    environment = {
+        **_inherited(),
+        **{os.fsencode(name): os.fsencode(value) for name, value in script.env.items()},
+        JOB_VARIABLE.encode(): launch.job_id.encode(),
+    }
+    words = [*script.launcher, script.path, *launch.args]
+    if script.launcher:
+        path = os.fsdecode(environment.get(b"PATH", os.defpath.encode()))
+        words[0] = shutil.which(words[0], path=path) or words[0]
+    return Command(words, environment, script.working_dir)
 
 
 @functools.cache
 def _inherited() -> Mapping[bytes, bytes]:
     # As bytes and once: to decode and encode it all takes a tenth of the start of a script.
     token = TOKEN_VARIABLE.encode()
-    return {name: value for name, value in os.environb.items() if name != token}
+    inherited = {name: value for name, value in os.environb.items() if name != token}
+    # Else what a script in Python prints comes when it ends.
+    return {b"PYTHONUNBUFFERED": b"1", **inherited}

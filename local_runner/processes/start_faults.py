@@ -9,6 +9,7 @@ import shutil
 import stat
 from pathlib import Path
 
+from local_runner.config import ScriptConfig
 from local_runner.processes.launcher import CannotStart
 
 EXIT_CODE_NOT_FOUND = 127
@@ -23,8 +24,16 @@ NOT_A_PROGRAM = "not a program, a script needs a first line such as #!/bin/sh"
 _MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
-def cannot_start(path: str, error: OSError) -> CannotStart:
+def cannot_start(script: ScriptConfig, error: OSError) -> CannotStart:
     """What to tell of a script that the system did not start."""
+    if script.working_dir is not None and error.filename == script.working_dir:
+        what = f"workingDir {script.working_dir} cannot be entered: {error.strerror}"
+        return CannotStart(what, EXIT_CODE_NOT_EXECUTABLE)
+    if script.launcher:
+        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        what = f"launcher {script.launcher[0]} cannot be started: {error.strerror}"
+        return CannotStart(what, EXIT_CODE_NOT_FOUND if is_missing else EXIT_CODE_NOT_EXECUTABLE)
+    path = script.path
     fault = start_fault(path)
     if fault is None:
         match error.errno:
@@ -41,6 +50,18 @@ def cannot_start(path: str, error: OSError) -> CannotStart:
     return CannotStart(
         f"{path}: {fault}", EXIT_CODE_NOT_FOUND if is_missing else EXIT_CODE_NOT_EXECUTABLE
     )
+
+
+def script_fault(script: ScriptConfig) -> str | None:
+    """Why a script cannot be started as it is configured, as far as that can be told; or None."""
+    if script.working_dir is not None and not Path(script.working_dir).is_dir():
+        return f"its workingDir {script.working_dir} is no folder"
+    if not script.launcher:
+        return start_fault(script.path)
+    # What a launcher does with the file is its own affair.
+    if shutil.which(script.launcher[0]) is None:
+        return f"its launcher {script.launcher[0]} is no program"
+    return None if Path(script.path).exists() else "no such file"
 
 
 def start_fault(path: str) -> str | None:

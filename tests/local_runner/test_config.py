@@ -24,6 +24,16 @@ SAMPLE_SCRIPTS = r"""
 SCRIPT = {"id": "a", "path": "./a.sh"}
 
 
+NOTHING_OF_ITS_OWN: dict[str, object] = {
+    "description": None,
+    "working_dir": None,
+    "env": {},
+    "max_concurrent": None,
+    "launcher": (),
+}
+"""The keys of a script that the reference server does not have."""
+
+
 def write(folder: Path, config: object, scripts: object = None) -> Path:
     """Write the files: bytes and text as they are, anything else as JSON."""
     for name, content in (("config.json", config), ("scripts.json", scripts)):
@@ -52,6 +62,7 @@ def test_the_files_of_the_reference_server_are_taken_unchanged(tmp_path: Path) -
             "path": f"{tmp_path}/examples/quick-echo.sh",
             "mode": "sync",
             "timeout_sec": 30,
+            **NOTHING_OF_ITS_OWN,
             "args": {
                 "max_items": 5,
                 "item_pattern": "^[a-zA-Z0-9._-]+$",
@@ -91,6 +102,7 @@ def test_everything_but_the_scripts_has_a_default(tmp_path: Path) -> None:
             "path": f"{tmp_path}/a.sh",
             "mode": None,
             "timeout_sec": 0,
+            **NOTHING_OF_ITS_OWN,
             "args": {"max_items": 10, "item_pattern": r"^[\s\S]*$", "item_max_length": 1024},
         }
     ]

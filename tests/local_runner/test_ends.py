@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import fcntl
 import functools
 import json
@@ -337,3 +338,46 @@ def test_a_cancel_between_the_end_of_a_script_and_that_of_its_output_says_how_it
 
     assert [answered for answered, _ in answers] == [ended for _, ended in answers]
     assert {ended["status"] for _, ended in answers} == {"failed"}
+
+
+def test_a_cancel_in_the_grace_after_a_time_limit_changes_nothing(tmp_path: Path) -> None:
+    rules = {"stays": {"timeoutSec": 1}}
+    settings = {"killGraceSeconds": 2}
+    with RunnerProcess(tmp_path, SCRIPTS, runner=settings, rules=rules) as runner:
+        job_id = submit(runner, "stays")
+        begun = runner.job(job_id)["startedAt"]
+        wait_until(lambda: seconds_since(begun) > 1.2)
+        assert runner.cancel(job_id)["status"] == "running"
+
+        assert runner.ended(job_id)["status"] == "timed_out"
+
+
+def seconds_since(moment: str) -> float:
+    """How long ago a moment of the wire is."""
+    then = datetime.datetime.fromisoformat(moment)
+    return (datetime.datetime.now(datetime.UTC) - then).total_seconds()
+
+
+# -- the order of jobs
+
+
+def test_a_sync_run_does_not_overtake_jobs_that_were_queued_before_it(tmp_path: Path) -> None:
+    order = tmp_path / "order"
+    script = {"notes": '#!/bin/sh\necho "$1" >> "$2"\n'}
+    with (
+        RunnerProcess(tmp_path, script, runner={"maxConcurrent": 1}) as runner,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        runs = []
+        for number in range(120):
+            runner.submit("notes", f"{number}", str(order))
+            if number % 10 == 9:
+                runs.append(pool.submit(runner.run, "notes", f"sync-{number}", str(order)))
+        assert all(run.result()["status"] == "succeeded" for run in runs)
+        wait_until(lambda: lines(order) == 132, 60)
+
+    ran = order.read_text().split()
+    queued = [name for name in ran if not name.startswith("sync")]
+    assert queued == [str(number) for number in range(120)]
+    for number in range(9, 120, 10):
+        assert ran.index(f"sync-{number}") > ran.index(str(number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 from pathlib import Path
@@ -80,6 +81,26 @@ async def test_a_history_of_a_newer_version_is_refused_and_not_changed(tmp_path:
         Store(path)
 
     assert path.read_bytes() == before
+
+
+async def test_one_that_cannot_be_written_fails_none_that_shares_its_transaction(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path / "jobs.sqlite3")
+    good = [job(seq, Status.QUEUED, None) for seq in (1, 2)]
+    bad = job(2**64, Status.QUEUED, None)
+
+    # They come while the first is under way, and so together.
+    results = await asyncio.gather(
+        *(store.save(record) for record in (good[0], bad, good[1])),
+        store.get("job_1"),
+        return_exceptions=True,
+    )
+
+    live = await store.live()
+    await store.close()
+    assert [type(result) for result in results] == [type(None), StoreError, type(None), JobRecord]
+    assert live == good
 
 
 @pytest.mark.parametrize(

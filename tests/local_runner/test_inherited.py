@@ -113,6 +113,12 @@ def test_closed_files_of_the_runner_do_not_get_into_the_way_of_its_scripts(
     )  # fmt: skip
 
 
+def test_scripts_do_not_read_the_stdin_of_the_runner(tmp_path: Path) -> None:
+    before = "os.dup2(os.open(os.path.dirname(os.__file__) + '/os.py', os.O_RDONLY), 0)"
+    with Inheriting(tmp_path, before) as runner:
+        assert runner.run("hello")["stdoutPreview"] == "hello\n"
+
+
 @needs_proc
 def test_a_file_that_the_runner_inherited_is_not_handed_on(tmp_path: Path) -> None:
     before = "os.set_inheritable(os.dup2(os.open('/dev/null', os.O_RDONLY), 77), True)"

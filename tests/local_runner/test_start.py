@@ -147,6 +147,7 @@ def test_the_log_has_a_line_an_event_and_a_signal_ends_the_runner_with_0(
     expected = [
         f"warning script gone: {config.parent}/gone.sh: no such file",
         f"listening url={runner.url} scripts=2",
+        f"job_start job_id={answer.json()['jobId']} script_id=hello",
         "request method=POST path=/run status=200 duration_ms=# client=127.0.0.1 "
         f"job_id={answer.json()['jobId']} script_id=hello",
         f"job_end job_id={answer.json()['jobId']} script_id=hello status=succeeded code=0 "
