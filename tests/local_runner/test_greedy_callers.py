@@ -8,14 +8,17 @@ import gc
 import json
 import socket
 import struct
+import threading
 import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import h11
 import pytest
 
 from local_runner.http import large, protocol
+from local_runner.storage.log_pages import Page, read_page
 from tests.local_runner.served import ENOUGH, Caller, Served, serving
 
 TOKEN = "secret"
@@ -269,3 +272,25 @@ async def test_those_who_wait_for_a_large_response_do_not_wait_for_one_who_reads
 
     assert (await reader.answer())[0] == 200
     assert len(served.connections) < len(silent) + 2
+
+
+@pytest.mark.parametrize("limit", [1, PAGE_BYTES])
+async def test_a_log_that_cannot_be_read_just_now_holds_up_nobody_else(
+    served: Served, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    request = (await page_request(served)).replace(b"limit=1000000", b"limit=%d" % limit)
+    goes_on = threading.Event()
+
+    def read_when_it_goes_on(*args: Any, **kinds: Any) -> Page:
+        assert goes_on.wait(ENOUGH)
+        return read_page(*args, **kinds)
+
+    monkeypatch.setattr("local_runner.jobs.scheduler.read_page", read_when_it_goes_on)
+    readers = [await served.call(request) for _ in range(10)]
+    other = await served.call(HEALTHZ)
+
+    assert await other.answer() == (200, b'{"ok":true}')
+
+    goes_on.set()
+    for reader in readers:
+        assert (await reader.answer())[0] == 200
