@@ -1,10 +1,14 @@
-"""The command line: `local-runner init`, `local-runner check` and `local-runner start`."""
+"""The command line: `local-runner init`, `check`, `start` and `agent`."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import cast
 
 import click
 
@@ -13,6 +17,7 @@ from local_runner import log, starter
 from local_runner.config import TOKEN_VARIABLE, Config, ConfigError, ConfigMissing
 from local_runner.http import server
 from local_runner.log import LogFormat
+from local_runner.processes.launcher import Workers
 from local_runner.processes.start_faults import script_fault
 
 DEFAULT_CONFIG = "config.json"
@@ -46,6 +51,13 @@ port_option = click.option(
     "--port",
     type=click.IntRange(0, 65535),
     help="The port to listen on, instead of server.port; 0 takes a free one.",
+)
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to write the log on stderr: for people, or one JSON object a line.",
 )
 
 
@@ -82,16 +94,22 @@ def init(folder: Path) -> None:
 @config_option
 @host_option
 @port_option
+@log_format_option
 @click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to write the log on stderr: for people, or one JSON object a line.",
+    "--end-scripts",
+    is_flag=True,
+    help="With a cluster: end the scripts on the agents when this is stopped.",
 )
-def start(path: Path, host: str | None, port: int | None, log_format: LogFormat) -> None:
-    """Serve the scripts of a configuration until Ctrl-C, SIGTERM or SIGHUP."""
+def start(
+    path: Path, host: str | None, port: int | None, log_format: LogFormat, end_scripts: bool
+) -> None:
+    """Serve the scripts of a configuration until Ctrl-C, SIGTERM or SIGHUP.
+
+    Scripts that run on the agents of a cluster go on then, and the next start takes them up.
+    """
     config = _load(path, host, port)
+    if end_scripts and config.cluster is None:
+        raise click.UsageError("--end-scripts is for a cluster; without one scripts always end")
     token = _token()
     _refuse_open_door(config, token)
     try:
@@ -99,9 +117,29 @@ def start(path: Path, host: str | None, port: int | None, log_format: LogFormat)
         with log.to_stderr(log_format):
             for warning in _warnings(config):
                 log.event("warning", message=warning)
-            server.serve(config, listener, token)
-    except server.ServerError as error:
+            server.serve(config, listener, token, _workers_of(config, end_scripts))
+    except (server.ServerError, ConfigError) as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default="agent.json",
+    show_default=True,
+    help="The configuration to use.",
+)
+@log_format_option
+def agent(path: Path, log_format: LogFormat) -> None:
+    """Run scripts for the local runner of a cluster, on this machine.
+
+    The first SIGTERM or Ctrl-C lets the scripts that run end, the second one ends them.
+    """
+    commands = _cluster_commands()
+    with log.to_stderr(log_format):
+        commands.run_agent(path)
 
 
 @main.command()
@@ -143,6 +181,25 @@ def _load(path: Path, host: str | None, port: int | None) -> Config:
     return config.model_copy(update={"server": config.server.model_copy(update=changed)})
 
 
+def _cluster_commands() -> ModuleType:
+    """What is only there with the extra `cluster`, and only imported for it."""
+    try:
+        return importlib.import_module("local_runner.cluster.commands")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "nats":
+            raise
+        raise click.ClickException(
+            "a cluster needs nats-py: pip install 'script-runner-proxy[cluster]'"
+        ) from error
+
+
+def _workers_of(config: Config, end_scripts: bool) -> Callable[[Config], Workers] | None:
+    if config.cluster is None:
+        return None
+    front = _cluster_commands().Front
+    return lambda config: cast(Workers, front(config, scripts_go_on=not end_scripts))
+
+
 def _token() -> str | None:
     """The token of the environment; an empty one is none."""
     token = os.environ.get(TOKEN_VARIABLE) or None
@@ -177,7 +234,8 @@ def _callers(config: Config, token: str | None) -> str:
 
 def _warnings(config: Config) -> list[str]:
     warnings = config.warnings
-    for script in config.scripts:
+    # With a cluster the files are on other machines.
+    for script in config.scripts if config.cluster is None else ():
         if fault := script_fault(script):
             warnings.append(f"script {script.id}: {script.path}: {fault}")
     if not config.server.is_loopback and not config.server.allowed_hosts:

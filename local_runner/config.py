@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import urllib.parse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import regress
 from pydantic import (
@@ -34,6 +35,9 @@ MAX_PREVIEW_BYTES = 1024 * 1024
 
 MAX_TIMEOUT_SECONDS = 365 * 24 * 3600
 """The longest `timeoutSec`; timers of the operating system overflow far beyond it."""
+
+REPLICATED_LEASE_SECONDS = 15
+"""The shortest lease where several brokers must agree, in seconds."""
 
 LOG_LIMITS = ("maxLogBytesPerStream", "stdoutMaxBytes", "stderrMaxBytes")
 """The limit of a log, and what other script-runners called it before."""
@@ -90,6 +94,18 @@ def _valid_pattern(pattern: str) -> str:
     return pattern
 
 
+def _broker_url(url: str) -> str:
+    parts = urllib.parse.urlsplit(url)
+    try:
+        valid = parts.scheme in ("nats", "tls") and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or parts.path not in ("", "/") or parts.query or parts.fragment:
+        # Not quoted: it may hold a password.
+        raise ValueError("it is no URL such as tls://broker.example:4222")
+    return url
+
+
 def _number(value: object) -> object:
     """A number as the reference server reads it: also out of text, and `30.0` for 30."""
     number = ecmascript.number(value) if isinstance(value, str) and value else value
@@ -116,6 +132,8 @@ VariableValue = Annotated[str, AfterValidator(_without_null)]
 Count = Annotated[int, Field(ge=0), BeforeValidator(_number)]
 AtLeastOne = Annotated[int, Field(ge=1), BeforeValidator(_number), BeforeValidator(_absent("", 0))]
 Host = Annotated[str, AfterValidator(names.host_name)]
+BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Origin = Annotated[str, AfterValidator(names.origin)]
 
 
@@ -219,6 +237,8 @@ class ScriptConfig(_Strict):
     """Words put before the file, such as `nice -n 10`: a program and its arguments."""
     args: ArgsConfig = Field(default_factory=ArgsConfig)
     """Which arguments it takes."""
+    labels: Annotated[tuple[Label, ...], Field(strict=False)] = ()
+    """With a cluster: it runs only where an agent has all of these."""
 
 
 Scripts = Annotated[tuple[ScriptConfig, ...], Field(strict=False)]
@@ -230,12 +250,57 @@ class ScriptsFile(_Strict):
     scripts: Scripts
 
 
+class BrokerConfig(_Strict):
+    """How to reach the broker of a cluster."""
+
+    nats: Annotated[tuple[BrokerUrl, ...], Field(strict=False, min_length=1)]
+    """URLs of the brokers, `tls://host:port` or, on this machine, `nats://127.0.0.1:port`."""
+    credentials: FilePath | None = None
+    """A PEM file with a private key, its certificate and that of who signed the broker's; or a
+    credentials file of NATS."""
+    allow_plaintext: bool = False
+    """Speak to a broker on another machine without TLS."""
+
+    @model_validator(mode="after")
+    def _may_be_spoken_to(self) -> Self:
+        urls = [urllib.parse.urlsplit(url) for url in self.nats]
+        if len({url.scheme for url in urls}) > 1:
+            raise ValueError("nats: either all URLs are tls:// or none: change them")
+        for url in urls:
+            beyond = url.scheme == "nats" and not names.is_loopback(url.hostname or "")
+            if beyond and not self.allow_plaintext:
+                raise ValueError(
+                    f"nats: whoever is between here and {url.hostname} could read and run: use "
+                    'tls://, or write "allowPlaintext": true if you mean it'
+                )
+        return self
+
+
+class ClusterConfig(BrokerConfig):
+    """The machines that run the scripts (`cluster`)."""
+
+    replicas: Literal[1, 3, 5] = 1
+    """How many brokers must agree on who is alive by their majority."""
+    lease_seconds: Annotated[float, Field(ge=5, le=86_400), BeforeValidator(_number)] = 10.0
+    """After so many seconds without the broker an agent ends its scripts."""
+
+    @model_validator(mode="after")
+    def _outlives_an_election(self) -> Self:
+        if self.replicas > 1 and self.lease_seconds < REPLICATED_LEASE_SECONDS:
+            raise ValueError(
+                f"leaseSeconds must be {REPLICATED_LEASE_SECONDS} or more with replicas: brokers "
+                "take up to 9 s to elect a leader, and agents would end their scripts meanwhile"
+            )
+        return self
+
+
 class Config(_Strict):
     """`config.json`, with the scripts of its `scriptsFile`."""
 
     server: ServerConfig = Field(default_factory=ServerConfig)
     # A dict, not an instance: its paths are relative to the file that is being read.
     runner: RunnerConfig = Field(default={})  # type: ignore[assignment]
+    cluster: ClusterConfig | None = None
     scripts_file: FilePath | None = None
     scripts: Scripts = ()
     _warnings: list[str] = PrivateAttr(default_factory=list)

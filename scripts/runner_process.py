@@ -37,9 +37,11 @@ class RunnerProcess:
     Attributes:
         folder: Where `config.json` is, and its scripts and history as far as tests write them.
         http: A client of it that keeps its connections; another one after each start.
+        begun: How many `events` there were when it was started last.
     """
 
     http: httpx.Client
+    begun = 0
 
     def __init__(
         self,
@@ -140,6 +142,7 @@ class RunnerProcess:
 
     def launch(self) -> None:
         """Start the process without waiting for anything; `stop` and `wait` end it too."""
+        self.begun = len(self._events)
         self._url, self._line, self._log_read = "", b"", 0
         # Not a pipe: nobody has to read it for the runner to go on.
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (`wait` closes it)
@@ -215,6 +218,11 @@ class RunnerProcess:
         """Stop, unless it has ended already."""
         if self._process is not None and self._process.returncode is None:
             self.stop()
+
+    def end(self) -> None:
+        """End it at once, whether it was started, frozen or has ended already."""
+        if self._process is not None and self._process.returncode is None:
+            self.stop(signal.SIGKILL)
 
     # -- its jobs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import re
 from typing import Any
@@ -37,7 +38,9 @@ class Lists:
     async def scripts(self, _: Request) -> Response:
         """`GET /scripts`."""
         scripts = [_script(state) for state in await self._scheduler.scripts()]
-        return JsonResponse({"ok": True, "scripts": scripts})
+        agents = self._scheduler.agents()
+        listed = None if agents is None else [dataclasses.asdict(agent) for agent in agents]
+        return JsonResponse({"ok": True, "scripts": scripts, "agents": listed})
 
 
 def _job_query(request: Request) -> JobQuery:
@@ -92,6 +95,8 @@ def _listed_job(record: JobRecord) -> dict[str, Any]:
         "stderrSize": record.stderr_size,
         "stdoutTruncated": record.stdout_truncated,
         "stderrTruncated": record.stderr_truncated,
+        # The name of an agent; what follows tells one start of it from another.
+        "worker": record.worker and record.worker.partition(".")[0],
     }
 
 
@@ -115,6 +120,8 @@ def _script(state: ScriptState) -> dict[str, Any]:
             "itemPattern": script.args.item_pattern,
             "itemMaxLength": script.args.item_max_length,
         },
+        "labels": script.labels,
         "running": state.running,
         "queued": state.queued,
+        "agents": state.able,
     }

@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
@@ -21,6 +21,7 @@ from local_runner.http.app import application
 from local_runner.http.protocol import MAX_HEAD_BYTES, BoundedProtocol
 from local_runner.jobs.scheduler import Scheduler
 from local_runner.processes.given import Given, take_over
+from local_runner.processes.launcher import Unreachable, Workers
 from local_runner.processes.local import LocalLauncher
 from local_runner.processes.reaping import OrphanReaper
 from local_runner.storage.history import Store, StoreError
@@ -74,32 +75,45 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(config: Config, listener: socket.socket, token: str | None) -> None:
+def serve(
+    config: Config,
+    listener: socket.socket,
+    token: str | None,
+    workers_of: Callable[[Config], Workers] | None = None,
+) -> None:
     """Run until SIGTERM, SIGINT or SIGHUP; then scripts are ended, queued jobs stay queued.
 
     Args:
         config: What to serve, and to whom.
         listener: See `listen`.
         token: The token every request must carry; None for no token.
+        workers_of: Makes the machines that run the scripts; None for this one.
 
     Raises:
-        ServerError: If the history of jobs cannot be opened.
+        ServerError: If the history of jobs cannot be opened, or the machines not be reached.
     """
     given = take_over()
     try:
-        asyncio.run(_serve(config, listener, token, given))
-    except StoreError as error:
+        asyncio.run(_serve(config, listener, token, given, workers_of))
+    except (StoreError, Unreachable) as error:
         raise ServerError(str(error)) from error
 
 
-async def _serve(config: Config, listener: socket.socket, token: str | None, given: Given) -> None:
+async def _serve(
+    config: Config,
+    listener: socket.socket,
+    token: str | None,
+    given: Given,
+    workers_of: Callable[[Config], Workers] | None,
+) -> None:
     asyncio.get_running_loop().set_exception_handler(_LoopErrors(listener))
     store = Store(config.database)
     try:
         launcher = LocalLauncher(given)
         if os.getpid() == 1:
             OrphanReaper(launcher.pids).begin()
-        scheduler = Scheduler(config, store, launcher=launcher)
+        workers = workers_of(config) if workers_of else None
+        scheduler = Scheduler(config, store, workers, launcher=launcher)
         await _Server(config, scheduler, token, listener).serve(sockets=[listener])
     finally:
         await store.close()

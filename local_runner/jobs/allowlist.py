@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import regress
 
 from local_runner import log
-from local_runner.config import Config, ConfigError, ScriptConfig
+from local_runner.config import ConfigError, ScriptConfig
 from local_runner.storage.disk import Disk
 
 SETTLED_NS = 100_000_000
@@ -31,10 +32,29 @@ class Refused(Exception):
         self.code = code
 
 
+class Source(Protocol):
+    """A configuration with scripts: that of a runner, or of an agent."""
+
+    @property
+    def scripts(self) -> tuple[ScriptConfig, ...]:
+        """The scripts as they were read at first."""
+
+    @property
+    def scripts_path(self) -> Path:
+        """The file that lists them."""
+
+    def read_scripts(self) -> tuple[ScriptConfig, ...]:
+        """Read them again.
+
+        Raises:
+            ConfigError: If that cannot be done.
+        """
+
+
 class Allowlist:
     """The scripts that may run, as their file has them now; it belongs to one event loop."""
 
-    def __init__(self, config: Config, disk: Disk) -> None:
+    def __init__(self, config: Source, disk: Disk) -> None:
         """Begin with the scripts of a configuration that was just read; `disk` reads them again."""
         self._config = config
         self._disk = disk

@@ -43,6 +43,7 @@ class LiveJob:
             while it goes on elsewhere.
         recorded: Set when its end is in the history.
         refused: Whether it could not be recorded when it came; it is not run then.
+        failure: Why the job failed through no fault of its script; becomes the end of its preview.
         accepted_as: The status at the time it was accepted; it may have ended before anybody is
             told.
         on_loss: Called if something of a stream came too late for its log, which may be long after
@@ -64,8 +65,7 @@ class LiveJob:
         self._logs: JobLogs | None = None
         self._ended_by: EndedBy | None = None
         self._start_error: Exception | None = None
-        self._failure: str | None = None
-        """Why the job failed through no fault of its script; becomes the end of its preview."""
+        self.failure: str | None = None
 
     @property
     def has_process(self) -> bool:
@@ -154,7 +154,7 @@ class LiveJob:
             await self._logs.close()
             if self._logs.failure is not None:
                 status, code = Status.FAILED, NO_EXIT_CODE
-                self._failure = f"the log could not be written: {self._logs.failure.strerror}"
+                self.failure = f"the log could not be written: {self._logs.failure.strerror}"
         await self._finish(status, code, round((time.monotonic() - self._begun) * 1000))
 
     def end_process(self, ended_by: EndedBy) -> bool:
@@ -179,8 +179,8 @@ class LiveJob:
         mark_ended(self.record, status, code, duration_ms)
         if self._logs is not None:
             await self._take_output(self._logs)
-        if self._failure is not None:
-            self.record.stderr_preview = f"{self.record.stderr_preview}\n{self._failure}\n".lstrip(
+        if self.failure is not None:
+            self.record.stderr_preview = f"{self.record.stderr_preview}\n{self.failure}\n".lstrip(
                 "\n"
             )
 
@@ -203,14 +203,14 @@ class LiveJob:
             ended = await self._in_time(self._process)
         except LostExit as error:
             if self._ended_by is None:
-                self._failure = str(error)
+                self.failure = str(error)
             return self._ended_by or Status.FAILED, NO_EXIT_CODE
         except CannotStart as error:
             assert self._logs is not None
             self._logs.write("stderr", f"{error}\n".encode("utf-8", "replace"))
             return Status.FAILED, NO_EXIT_CODE if error.code is None else error.code
         if ended.status is not None:
-            self._failure = ended.failure
+            self.failure = ended.failure
             return ended.status, ended.code
         if self._ended_by is not None:
             return self._ended_by, NO_EXIT_CODE
@@ -231,7 +231,7 @@ class LiveJob:
     def _note_failure(self, error: Exception) -> None:
         """Note why the runner could not start the script, or lost hold of it."""
         what = "could not be started" if self._process is None else "failed in the runner"
-        self._failure = f"the job {what}: {error}"
+        self.failure = f"the job {what}: {error}"
         if not isinstance(error, OSError | StoreError):
             log.failure(f"{self.record.job_id} {what}")
         if self._process is not None:

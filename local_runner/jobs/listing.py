@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from local_runner.config import Mode, ScriptConfig
 from local_runner.jobs.job import LiveJob
@@ -46,6 +47,25 @@ class ScriptState:
     """The mode of a run whose request names none."""
     running: int
     queued: int
+    able: int | None
+    """How many agents can run it now; None on one machine."""
+
+
+AgentWord = Literal["ready", "draining", "away"]
+
+
+@dataclass(frozen=True)
+class AgentView:
+    """An agent: another machine that runs scripts."""
+
+    name: str
+    host: str
+    labels: Sequence[str]
+    slots: int
+    running: int
+    """How many of its slots are taken."""
+    state: AgentWord
+    """Whether it takes jobs, only ends those it has, or is not heard."""
 
 
 def list_jobs(

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from local_runner import log
 from local_runner.config import Config, Mode, ScriptConfig
 from local_runner.jobs.allowlist import Allowlist, Refused
 from local_runner.jobs.job import NO_EXIT_CODE, LiveJob, mark_ended, mark_interrupted, now_ms
-from local_runner.jobs.listing import JobList, JobQuery, ScriptState, list_jobs
+from local_runner.jobs.listing import AgentView, JobList, JobQuery, ScriptState, list_jobs
 from local_runner.jobs.queue import Queue
 from local_runner.jobs.record import JobRecord, Status, Stream
 from local_runner.processes.launcher import Detached, Launcher, Workers
@@ -81,6 +81,7 @@ class Scheduler:
 
         Raises:
             StoreError: If the history cannot be read or written.
+            Unreachable: If other machines run the scripts and can never be reached.
         """
         live = await self._store.live()
         running = [record for record in live if record.status == Status.RUNNING]
@@ -92,6 +93,8 @@ class Scheduler:
         for record in elsewhere:
             await self._resume(record)
         await self._retention.trim()
+        if self._workers is not None and not self._stopping:
+            await self._workers.open(self)
         self._start_next()
 
     async def _interrupt(self, interrupted: list[JobRecord]) -> None:
@@ -202,9 +205,14 @@ class Scheduler:
                 script.mode or self._config.runner.default_mode,
                 running=self._running[script.id],
                 queued=self._queue.count(script.id),
+                able=None if self._workers is None else self._workers.able(script),
             )
             for script in self._allowlist.scripts
         ]
+
+    def agents(self) -> list[AgentView] | None:
+        """The machines that run the scripts; None if it is this one alone."""
+        return None if self._workers is None else self._workers.agents()
 
     async def cancel(self, job_id: str) -> JobRecord | None:
         """Cancel a job that has not ended; see `job` for what is returned."""
@@ -239,44 +247,41 @@ class Scheduler:
         path, ended = Path(self._config.runner.logs_dir, record.log_name(stream)), record.has_ended
         return await self._disk.run(lambda: read_page(path, offset, limit, ended=ended))
 
-    async def stop(self, *, end_scripts: bool = True) -> None:
-        """Stop; queued jobs stay queued for the next start.
+    async def stop(self) -> None:
+        """End the running scripts as a cancel would; queued jobs stay queued for the next start.
 
-        Args:
-            end_scripts: End the running scripts as a cancel would; else those on other machines
-                are left alone, and the next start takes them up.
+        Scripts on other machines may be left alone instead, and the next start takes them up.
         """
         self._stopping = True
         for job in self._queue:
             job.settled.set()
-        if self._workers is not None and not end_scripts:
+        if self._workers is not None and self._workers.scripts_go_on:
             self._workers.detach()
         else:
             for job in self._begun.values():
                 job.end_process(Status.CANCELED)
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self._workers is not None:
+            await self._workers.close()
         self._local.close()
         await self._retention.close()
 
     def kill(self) -> None:
-        """End the running scripts at once."""
-        for job in self._live.values():
-            job.kill()
+        """End the running scripts at once, unless they are left alone."""
+        if self._workers is None or not self._workers.scripts_go_on:
+            for job in self._live.values():
+                job.kill()
 
     # -- other machines
 
-    def startable(self) -> Iterator[LiveJob]:
+    def startable(self, may_start: Callable[[LiveJob], bool]) -> Iterator[LiveJob]:
         """The queued jobs that may start, the oldest first; see `Queue.startable`."""
-        return self._queue.startable(self._has_room)
+        return self._queue.startable(lambda job: self._has_room(job) and may_start(job))
 
     def live(self, job_id: str) -> LiveJob | None:
         """A job that has begun and not ended, or None."""
         return self._begun.get(job_id)
-
-    def begun(self) -> Iterable[LiveJob]:
-        """The jobs that have begun and not ended."""
-        return self._begun.values()
 
     async def start_on(self, job_id: str, worker: str) -> bool:
         """Start a queued job on another machine.
@@ -284,7 +289,10 @@ class Scheduler:
         Returns:
             Whether that machine is on record as the one that runs it; nobody else ever is.
         """
-        job = None if self._stopping else self._queue.pop(job_id)
+        waiting = self._live.get(job_id)
+        if waiting is None or self._stopping or not self._has_room(waiting):
+            return False
+        job = self._queue.pop(job_id)
         if job is None:
             return False
         self._begun[job_id] = job
@@ -301,10 +309,18 @@ class Scheduler:
         except StoreError as error:
             job.fail_to_start(error)
         else:
+            if self._stopping:
+                await self._put_back(job)
+                return False
             if not job.refused:
                 await self._start_when_possible(job)
         self._spawn(self._withdraw(job) if job.refused else self._run(job))
         return job.has_process
+
+    async def _put_back(self, job: LiveJob) -> None:
+        """Have a job that nobody has started yet stay queued for the next start."""
+        job.record.status, job.record.started_ms, job.record.worker = Status.QUEUED, None, None
+        await self._try_to_save(job)
 
     async def _resume(self, record: JobRecord) -> None:
         script = self._allowlist.script(record.script_id)
@@ -414,7 +430,7 @@ class Scheduler:
     def _start_next(self) -> None:
         if self._workers is not None:
             self._workers.look()
-        while self._has_slot and (job := next(self.startable(), None)):
+        while self._has_slot and (job := next(self._queue.startable(self._has_room), None)):
             self._queue.pop(job.record.job_id)
             self._begun[job.record.job_id] = job
             self._mark_running(job)

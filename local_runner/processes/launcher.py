@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from local_runner.config import ScriptConfig
 from local_runner.jobs.record import Status
 from local_runner.storage.job_logs import JobLogs
+
+if TYPE_CHECKING:
+    from local_runner.jobs.listing import AgentView
+    from local_runner.jobs.scheduler import Scheduler
 
 
 class CannotStart(Exception):
@@ -113,8 +117,28 @@ class Launcher(Protocol):
         """
 
 
+class Unreachable(Exception):
+    """The other machines can never be reached so; the message says why."""
+
+
 class Workers(Launcher, Protocol):
-    """Other machines that run the scripts: a job starts when one of them asks for it."""
+    """Other machines that run the scripts: a job starts when one of them asks for it.
+
+    Attributes:
+        scripts_go_on: Whether they go on when the runner stops, for the next start to take up.
+    """
+
+    scripts_go_on: bool
+
+    async def open(self, scheduler: Scheduler) -> None:
+        """Let them ask a scheduler for its jobs; they may be away for now.
+
+        Raises:
+            Unreachable: If they can never be reached so.
+        """
+
+    async def close(self) -> None:
+        """Let nobody ask any more."""
 
     def look(self) -> None:
         """Note that what waits, or what may start, has changed."""
@@ -124,3 +148,9 @@ class Workers(Launcher, Protocol):
 
     def detach(self) -> None:
         """Leave all scripts alone."""
+
+    def agents(self) -> list[AgentView]:
+        """The machines."""
+
+    def able(self, script: ScriptConfig) -> int:
+        """How many machines can run a script now."""

@@ -99,7 +99,7 @@ def modelled_keys(prefix: str, model: Any) -> dict[str, tuple[str, str]]:
     schema = model.model_json_schema()
     found = {}
     for name, field in schema["properties"].items():
-        if "$ref" in field:
+        if "$ref" in field or "$ref" in field.get("anyOf", [{}])[0]:
             continue
         found[prefix + name] = (kind_of(field), default_of(field))
     return found

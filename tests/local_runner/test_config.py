@@ -25,6 +25,7 @@ SCRIPT = {"id": "a", "path": "./a.sh"}
 
 
 NOTHING_OF_ITS_OWN: dict[str, object] = {
+    "labels": (),
     "description": None,
     "working_dir": None,
     "env": {},
@@ -84,6 +85,7 @@ def test_everything_but_the_scripts_has_a_default(tmp_path: Path) -> None:
             "allowed_origins": (),
             "allow_unauthenticated": False,
         },
+        "cluster": None,
         "scripts_file": None,
     }
     assert config.runner.model_dump() == {

@@ -76,7 +76,11 @@ def test_a_listed_job_is_the_job_with_arguments_and_without_previews(
     first = jobs(listed)
 
     del job["stdoutPreview"], job["stderrPreview"]
-    assert first == {"ok": True, "jobs": [{**job, "args": ["日志", ""]}], "next": None}
+    assert first == {
+        "ok": True,
+        "jobs": [{**job, "args": ["日志", ""], "worker": None}],
+        "next": None,
+    }
 
 
 def test_the_lists_are_as_described_before_the_first_job(listed: httpx.Client) -> None:
@@ -90,7 +94,9 @@ def test_the_lists_are_as_described_before_the_first_job(listed: httpx.Client) -
         "maxConcurrent": None,
         "args": {"maxItems": 0, "itemPattern": r"^[\s\S]*$", "itemMaxLength": 1024},
         "running": 0,
+        "labels": [],
         "queued": 0,
+        "agents": None,
     }
 
 

@@ -1,0 +1,209 @@
+"""The front: keeps the jobs, and has agents run them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from local_runner import log
+from local_runner.cluster.broker import broker
+from local_runner.cluster.link import BrokerAway, Link
+from local_runner.cluster.messages import (
+    FRONT_INBOX,
+    FRONTS,
+    AgentId,
+    MalformedMessage,
+    Presence,
+    parse,
+)
+from local_runner.cluster.offers import Offers
+from local_runner.cluster.quorum import confirmed, make_stream
+from local_runner.cluster.reception import Reception
+from local_runner.cluster.remote import RemoteProcess, Remotes
+from local_runner.cluster.roster import Roster
+from local_runner.cluster.voice import Voice
+from local_runner.cluster.watch import Watch
+from local_runner.config import Config, ScriptConfig
+from local_runner.jobs.listing import AgentView
+from local_runner.jobs.scheduler import Scheduler
+from local_runner.processes.launcher import Launch
+
+RIVAL_SECONDS = 0.5
+"""How long another front has to answer."""
+
+RIVAL_AGAIN_SECONDS = 5.0
+"""How often it is asked whether it is still there."""
+
+
+class Front:
+    """The front; for the scheduler these are its `Workers`. It belongs to one event loop."""
+
+    def __init__(self, config: Config, *, scripts_go_on: bool) -> None:
+        """Prepare.
+
+        Args:
+            config: The configuration, with a cluster.
+            scripts_go_on: See `Workers`.
+
+        Raises:
+            ConfigError: If the credentials cannot be read.
+        """
+        assert config.cluster is not None
+        self.scripts_go_on = scripts_go_on
+        self._config, self._cluster = config, config.cluster
+        self._id = secrets.token_hex(8)
+        self._loop = asyncio.get_running_loop()
+        where = broker(self._cluster.nats, self._cluster.credentials, FRONT_INBOX)
+        self._link = Link(where, "front", self._loop.time)
+        self._voice = Voice(self._link)
+        self._roster = Roster(config.scripts)
+        self._remotes = Remotes()
+        self._alone = False
+        self._client: Client | None = None
+        self._scheduler: Scheduler | None = None
+        self._offers: Offers | None = None
+        self._watch: Watch | None = None
+
+    # -- for the scheduler
+
+    def look(self) -> None:
+        """See whether a job can be offered; see `Workers.look`."""
+        if self._offers is not None and self._alone and self._link.connected.is_set():
+            self._offers.look()
+
+    def start(self, launch: Launch) -> RemoteProcess:
+        """Take a script whose agent has the permit."""
+        assert self._scheduler is not None
+        job = self._scheduler.live(launch.job_id)
+        assert job is not None
+        return self.resume(launch, job.record.worker or "")
+
+    def resume(self, launch: Launch, worker: str) -> RemoteProcess:
+        """Take a script that runs on a machine; see `Workers.resume`."""
+        agent = AgentId.parse(worker)
+        process = RemoteProcess(launch, agent, self._wished)
+        self._remotes.add(process)
+        self._roster.expect(agent, self._loop.time())
+        return process
+
+    def detach(self) -> None:
+        """Leave all scripts alone; see `Workers.detach`."""
+        for process in self._remotes:
+            process.detach()
+
+    def agents(self) -> list[AgentView]:
+        """The agents that are known; see `Workers.agents`."""
+        return self._roster.views(self._remotes.busy(), self._loop.time())
+
+    def able(self, script: ScriptConfig) -> int:
+        """How many agents can run a script now; see `Workers.able`."""
+        return self._roster.able(script, self._loop.time())
+
+    def _wished(self, process: RemoteProcess) -> None:
+        # Before `open` it waits for the first repetition.
+        if self._watch is not None:
+            self._watch.wished(process)
+
+    # -- its life
+
+    async def open(self, scheduler: Scheduler) -> None:
+        """Reach the broker, or go on trying; see `Workers.open`.
+
+        Raises:
+            BrokerRefuses: If the broker does not let the front in.
+        """
+        self._scheduler = scheduler
+        self._offers = Offers(scheduler, self._roster, self._remotes, self._voice)
+        reception = Reception(
+            scheduler,
+            self._offers,
+            self._roster,
+            self._remotes,
+            self._voice,
+            (self._config.runner, self._cluster),
+            self.look,
+        )
+        self._watch = Watch(
+            scheduler,
+            reception,
+            self._roster,
+            self._remotes,
+            self._voice,
+            self._link,
+            (self._cluster, self._config.runner.kill_grace_seconds),
+        )
+        self._link.handlers = {**reception.handlers, FRONTS: self._on_front}
+        self._link.on_connect = self._connected
+        self._link.on_beat = self._heard
+        linking = self._voice.spawn(self._link.run())
+        await self._first_try(linking)
+        self._voice.spawn(self._watch.run())
+
+    async def _first_try(self, linking: asyncio.Task[None]) -> None:
+        tried = asyncio.create_task(self._link.tried.wait())
+        await asyncio.wait([linking, tried], return_when=asyncio.FIRST_COMPLETED)
+        tried.cancel()
+        if linking.done():
+            linking.result()
+
+    async def close(self) -> None:
+        """Say no more."""
+        await self._voice.end()
+
+    async def _connected(self, client: Client) -> None:
+        self._alone = False
+        self._client = client
+        self._voice.spawn(self._look_for_rivals())
+
+    async def _heard(self, asked: float) -> None:
+        assert self._watch is not None
+        if self._cluster.replicas == 1:
+            self._watch.contact.heard(asked)
+        else:
+            self._voice.spawn(self._confirm(asked))
+
+    async def _confirm(self, asked: float) -> None:
+        assert self._watch is not None
+        if await confirmed(self._link, f"{FRONTS}.beat", b"{}"):
+            self._watch.contact.heard(asked)
+        else:
+            # The brokers may be new, or have lost what they had.
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                assert self._client is not None
+                await make_stream(self._client, self._cluster.replicas)
+
+    # -- other fronts
+
+    async def _look_for_rivals(self) -> None:
+        """Offer nothing while another front does: each would end what the other has started."""
+        said = False
+        while (rival := await self._rival()) is not None:
+            if not said:
+                message = f"another local runner, on {rival.host}, uses this broker: jobs wait"
+                log.event("error", message=message)
+                said = True
+            await asyncio.sleep(RIVAL_AGAIN_SECONDS)
+        self._alone = True
+        self.look()
+
+    async def _rival(self) -> Presence | None:
+        try:
+            return parse(
+                Presence, await self._link.request(FRONTS, self._presence(), RIVAL_SECONDS)
+            )
+        except (BrokerAway, MalformedMessage):
+            return None
+
+    async def _on_front(self, message: Msg) -> None:
+        # One that waits itself does not hold up another one.
+        if parse(Presence, message.data).front != self._id and self._alone:
+            await self._voice.say(message.reply, self._presence())
+
+    def _presence(self) -> bytes:
+        return Presence(front=self._id, host=socket.gethostname()).encode()

@@ -1,0 +1,75 @@
+"""Where several brokers must agree on who is alive: the stream of the leases.
+
+It holds the last hello of each machine. Its leader takes a hello only when the majority has it, so
+whoever is cut off with a minority of the brokers learns that its lease is not renewed; and whoever
+asks the leader learns of every lease that was.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from nats.aio.client import Client
+from nats.js.api import StorageType, StreamConfig
+from nats.js.errors import NotFoundError
+
+from local_runner.cluster.link import BrokerAway, Link
+from local_runner.cluster.messages import (
+    FRONTS,
+    LEASES,
+    TO_FRONT,
+    AgentId,
+    Hello,
+    MalformedMessage,
+    front_subject,
+    parse,
+)
+
+CONFIRM_SECONDS = 2.0
+MAX_AGE_SECONDS = 3600
+
+
+async def make_stream(client: Client, replicas: int) -> None:
+    """Make the stream, or set it right.
+
+    Raises:
+        nats.errors.Error: If the brokers cannot do it now.
+    """
+    streams = client.jetstream()
+    wanted = StreamConfig(
+        name=LEASES,
+        subjects=[f"{TO_FRONT}.*.*.hello", f"{FRONTS}.beat"],
+        # In memory it would be gone for good once two of three brokers were restarted in a row.
+        storage=StorageType.FILE,
+        num_replicas=replicas,
+        max_msgs_per_subject=1,
+        max_age=MAX_AGE_SECONDS,
+    )
+    try:
+        found = (await streams.stream_info(LEASES)).config
+    except NotFoundError:
+        await streams.add_stream(wanted)
+    else:
+        if (found.num_replicas, found.subjects) != (replicas, wanted.subjects):
+            await streams.update_stream(wanted)
+
+
+async def confirmed(link: Link, subject: str, hello: bytes) -> bool:
+    """Say hello; returns whether the majority of the brokers has it."""
+    try:
+        answer = await link.request(subject, hello, CONFIRM_SECONDS)
+    except BrokerAway:
+        return False
+    return b'"error"' not in answer and b'"seq"' in answer
+
+
+async def last_hello(link: Link, agent: AgentId) -> Hello | None:
+    """The last hello of an agent in the stream; None if it cannot be told now, or there is none."""
+    wanted = json.dumps({"last_by_subj": front_subject(agent, "hello")}).encode()
+    subject = f"$JS.API.STREAM.MSG.GET.{LEASES}"
+    try:
+        answer = json.loads(await link.request(subject, wanted, CONFIRM_SECONDS))
+        return parse(Hello, base64.b64decode(answer["message"]["data"]))
+    except (BrokerAway, MalformedMessage, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,154 @@
+"""The agents as the front knows them: who is there, who can take a job."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from local_runner.cluster.catalog import digest_of_file
+from local_runner.cluster.messages import PROTOCOL, AgentId, Catalog, Hello
+from local_runner.config import ScriptConfig
+from local_runner.jobs.listing import AgentView, AgentWord
+
+PRESENT_SECONDS = 3.0
+"""An agent that was heard so lately gets jobs; it says each second that it is there."""
+
+FORGET_SECONDS = 60.0
+"""How long an agent that is away, and runs nothing, is still listed."""
+
+
+@dataclass
+class AgentState:
+    """An agent as the front knows it.
+
+    Attributes:
+        id: Which it is.
+        heard: When it was heard last, by the clock of the front.
+        hello: What it said then; None before its first hello.
+        catalog: What it can run; None until it has said so.
+        is_gone: Whether it is no more.
+    """
+
+    id: AgentId
+    heard: float
+    hello: Hello | None = None
+    catalog: Catalog | None = None
+    is_gone: bool = False
+
+    def is_present(self, now: float) -> bool:
+        """Whether it was heard lately."""
+        present = now - self.heard <= PRESENT_SECONDS
+        return self.hello is not None and present and not self.is_gone
+
+    def can_run(self, script: ScriptConfig, now: float) -> bool:
+        """Whether it lists a script, has the labels, and takes jobs at all."""
+        return (
+            self.is_present(now)
+            and self.hello is not None
+            and self.hello.protocol == PROTOCOL
+            and not self.hello.draining
+            and self.catalog is not None
+            and script.id in self.catalog.scripts
+            and set(script.labels) <= set(self.catalog.labels)
+        )
+
+
+class Roster:
+    """All agents the front knows."""
+
+    def __init__(self, scripts: Iterable[ScriptConfig]) -> None:
+        """Begin without any.
+
+        Args:
+            scripts: Those of the front, whose files may be there as well.
+        """
+        self._agents: dict[AgentId, AgentState] = {}
+        self._digests = {script.id: digest_of_file(script.path) for script in scripts}
+        self._different: set[tuple[str, str, str]] = set()
+
+    def __iter__(self) -> Iterator[AgentState]:
+        """All of them."""
+        return iter(list(self._agents.values()))
+
+    def get(self, agent: AgentId) -> AgentState | None:
+        """What is known of an agent, or None."""
+        return self._agents.get(agent)
+
+    def expect(self, agent: AgentId, now: float) -> AgentState:
+        """What is known of an agent; one that was never heard counts as heard now."""
+        return self._agents.setdefault(agent, AgentState(agent, now))
+
+    def remove(self, agent: AgentId) -> None:
+        """Forget an agent."""
+        self._agents.pop(agent, None)
+
+    def forget_the_absent(self, now: float, needed: Iterable[AgentId]) -> None:
+        """Forget agents that are away for long, but for some."""
+        kept = set(needed)
+        for state in self:
+            if state.id not in kept and now - state.heard > FORGET_SECONDS:
+                self.remove(state.id)
+
+    def best_for(
+        self, script: ScriptConfig, busy: Counter[AgentId], now: float
+    ) -> AgentState | None:
+        """The agent with the most free slots of those that can run a script, or None.
+
+        Args:
+            script: The script.
+            busy: How many slots of each agent are taken.
+            now: The time.
+        """
+        free = [
+            (state.hello.slots - busy[state.id], random.random(), state)
+            for state in self._agents.values()
+            if state.hello is not None and state.can_run(script, now)
+        ]
+        best = max(free, default=None)
+        return best[2] if best is not None and best[0] > 0 else None
+
+    def able(self, script: ScriptConfig, now: float) -> int:
+        """How many agents can run a script now."""
+        return sum(state.can_run(script, now) for state in self._agents.values())
+
+    def new_differences(self, name: str, catalog: Catalog) -> list[str]:
+        """The scripts whose files differ from the front's own, or from that of the first agent.
+
+        Each difference is told once.
+        """
+        found = []
+        for script_id, digest in catalog.scripts.items():
+            if digest:
+                self._digests[script_id] = self._digests.get(script_id) or digest
+                difference = (name, script_id, digest)
+                if digest != self._digests[script_id] and difference not in self._different:
+                    self._different.add(difference)
+                    found.append(script_id)
+        return found
+
+    def views(self, busy: Counter[AgentId], now: float) -> list[AgentView]:
+        """The agents for a list, by their names."""
+        return [
+            AgentView(
+                name=state.id.name,
+                host=state.catalog.host,
+                labels=state.catalog.labels,
+                slots=state.hello.slots,
+                running=busy[state.id],
+                state=_word(state, now),
+            )
+            for state in sorted(self._agents.values(), key=lambda state: state.id)
+            if state.hello is not None and state.catalog is not None and not state.is_gone
+        ]
+
+    def lacking(self, scripts: Iterable[ScriptConfig], now: float) -> list[ScriptConfig]:
+        """The scripts that no agent can run now."""
+        return [script for script in scripts if not self.able(script, now)]
+
+
+def _word(state: AgentState, now: float) -> AgentWord:
+    if not state.is_present(now):
+        return "away"
+    return "draining" if state.hello is not None and state.hello.draining else "ready"

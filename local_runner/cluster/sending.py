@@ -1,0 +1,148 @@
+"""A stream of a script on its way from an agent to the front.
+
+It is sent by offset, several parts at a time, and each part is answered with the offset that the
+front has come to. Whatever is lost on the way, there or at the front, is sent again from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from pathlib import Path
+
+from local_runner.cluster.link import BrokerAway, Link
+from local_runner.cluster.messages import AgentId, Output, Received, output_subject, parse
+from local_runner.jobs.record import Stream
+from local_runner.storage.disk import Disk
+from local_runner.storage.job_logs import LogWriter
+
+PART_BYTES = 128 * 1024
+"""The most bytes of one message; brokers take 1 MiB by default."""
+
+PARTS_UNDER_WAY = 4
+"""How many parts of a stream may wait for their answer: half a megabyte covers a millisecond at any
+speed that a front can take."""
+
+ANSWER_SECONDS = 5.0
+RETRY_SECONDS = 0.5
+
+
+class StreamSender:
+    """Sends one stream; `run` goes on until all of it has arrived.
+
+    Attributes:
+        stream: Which one.
+        failed: Whether it cannot be read any more.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        agent: AgentId,
+        job_id: str,
+        stream: Stream,
+        writer: LogWriter,
+        disk: Disk,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            link: The way to the front.
+            agent: Where the script runs.
+            job_id: Which job it is.
+            stream: Which stream.
+            writer: What the script has printed.
+            disk: What reads it.
+        """
+        self._link = link
+        self._agent, self._job_id, self.stream = agent, job_id, stream
+        self._writer, self._disk = writer, disk
+        self._more = asyncio.Event()
+        self._ended = False
+        self._arrived = 0
+        self.failed = False
+        writer.on_written = self._more.set
+
+    @property
+    def total(self) -> int:
+        """How many bytes there will be in all; those that have arrived if it has failed."""
+        return self._arrived if self.failed else self._writer.printed
+
+    def end(self) -> None:
+        """Note that there will be no more."""
+        self._ended = True
+        self._more.set()
+
+    def back_to(self, offset: int) -> None:
+        """Send again from an offset on: the front has no more than that."""
+        self._arrived = min(offset, self._arrived)
+
+    async def run(self) -> None:
+        """Send what there is, as it comes, until `end` was called and all has arrived."""
+        under_way: deque[tuple[int, asyncio.Task[int]]] = deque()
+        sent = self._arrived
+        try:
+            while True:
+                while len(under_way) < PARTS_UNDER_WAY and sent < self._writer.file.size:
+                    data = await self._read(sent)
+                    sent += len(data)
+                    sending = asyncio.create_task(self._send(sent - len(data), data))
+                    under_way.append((sent, sending))
+                if under_way:
+                    expected, sending = under_way.popleft()
+                    self._arrived = await sending
+                    if self._arrived != expected:
+                        for _, later in under_way:
+                            later.cancel()
+                        under_way.clear()
+                        sent = self._arrived
+                elif self._ended and sent >= self._writer.file.size:
+                    break
+                else:
+                    self._more.clear()
+                    if not self._ended and sent >= self._writer.file.size:
+                        await self._more.wait()
+        finally:
+            for _, later in under_way:
+                later.cancel()
+        await self._send_tail()
+
+    async def _send_tail(self) -> None:
+        """Send the end of what the log has no room for, for the preview."""
+        total, size = self._writer.printed, self._writer.size
+        tail = self._writer.tail[-(total - size) :] if total > size else b""
+        offset = total - len(tail)
+        while self._arrived < total:
+            start = max(0, self._arrived - offset)
+            part = tail[start : start + PART_BYTES]
+            self._arrived = await self._send(offset + start, part, size)
+            if self._arrived < size:
+                return  # the front has lost what it had: it will say so at the end
+
+    async def _send(self, offset: int, data: bytes, over: int | None = None) -> int:
+        output = Output(self._job_id, self.stream, offset, over)
+        subject = output_subject(self._agent, output)
+        while True:
+            try:
+                answer = await self._link.request(subject, data, ANSWER_SECONDS)
+            except BrokerAway:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return parse(Received, answer).next
+
+    async def _read(self, offset: int) -> bytes:
+        path = self._writer.file.path
+        try:
+            return await self._disk.run(lambda: _read(path, offset))
+        except (OSError, EOFError):
+            self.failed = True
+            raise
+
+
+def _read(path: Path, offset: int) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        data = os.pread(file.fileno(), PART_BYTES, offset)
+    if not data:
+        raise EOFError(f"{path.name} was cut short")
+    return data

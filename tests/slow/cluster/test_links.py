@@ -1,0 +1,149 @@
+"""Cut links: scripts beyond a cut are dead before their jobs are called so."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from scripts.cluster_processes import Broker, free_ports
+from tests.slow.cluster.network import Network, network
+from tests.slow.cluster.scripts import LINES, WORK, Traces, begun, traced
+from tests.support.cluster import Cluster
+from tests.support.runner_process import processes_of
+from tests.support.waiting import wait_until
+
+__all__ = ["network"]
+
+LOST_SECONDS = 90.0
+PLAIN = {"allowPlaintext": True}
+
+
+def beyond(network: Network, name: str, **keys: Any) -> dict[str, Any]:
+    """Settings of an agent on a machine of its own."""
+    network.add(name)
+    return {"prefix": network.on(name), **PLAIN, **keys}
+
+
+def test_scripts_beyond_a_cut_are_dead_when_their_jobs_fail(
+    tmp_path: Path, network: Network
+) -> None:
+    agents = {"far": beyond(network, "far", slots=2), "near": PLAIN}
+    with Cluster(
+        tmp_path,
+        traced(tmp_path),
+        agents=agents,
+        keys={"leaseSeconds": 5, **PLAIN},
+        runner={"killGraceSeconds": 1},
+        brokers=[Broker(tmp_path / "broker", host=network.address)],
+    ) as cluster:
+        jobs = {
+            job_id: cluster.worker(job_id) for job_id in (begun(cluster, "deaf") for _ in "123")
+        }
+        (near,) = (job_id for job_id, worker in jobs.items() if worker == "near")
+
+        network.cut("far")
+
+        for job_id in jobs:
+            if job_id != near:
+                job = cluster.front.ended(job_id, LOST_SECONDS)
+                assert (job["status"], job["code"]) == ("failed", -1)
+                assert processes_of(job_id) == []
+        assert cluster.front.job(near)["status"] == "running"
+        cluster.front.cancel(near)
+        assert cluster.front.run("quick")["status"] == "succeeded"
+
+        network.heal("far")
+        cluster.front.ended(near)
+        stopped = cluster.agents["near"].stop()
+        assert stopped == 0
+        assert cluster.front.ended(cluster.front.submit("quick"), LOST_SECONDS)["code"] == 0
+        Traces(tmp_path).assert_none_ran_twice()
+
+
+def test_a_cut_shorter_than_the_lease_costs_nothing(tmp_path: Path, network: Network) -> None:
+    with Cluster(
+        tmp_path,
+        traced(tmp_path),
+        agents={"far": beyond(network, "far", slots=2)},
+        keys={"leaseSeconds": 20, **PLAIN},
+        brokers=[Broker(tmp_path / "broker", host=network.address)],
+    ) as cluster:
+        job_ids = [begun(cluster, "works", str(LINES)) for _ in range(2)]
+
+        network.cut("far")
+        wait_until(lambda: len(Traces(tmp_path).ends) == 2)
+        network.heal("far")
+
+        for job_id in job_ids:
+            assert cluster.front.ended(job_id, LOST_SECONDS)["status"] == "succeeded"
+            assert cluster.front.log(job_id) == WORK
+        Traces(tmp_path).assert_none_ran_twice()
+
+
+def three_brokers(folder: Path, hosts: list[str], prefixes: list[list[str]]) -> list[Broker]:
+    """Three brokers that are one cluster, with JetStream."""
+    ports = free_ports(6)
+    routes = ", ".join(
+        f'"nats://{host}:{port}"' for host, port in zip(hosts, ports[3:], strict=True)
+    )
+    return [
+        Broker(
+            folder / f"broker{number}",
+            f'server_name: "b{number}"\njetstream {{ store_dir: "./store" }}\n'
+            f'cluster {{ name: "c", listen: "{host}:{ports[3 + number]}", routes: [{routes}] }}\n',
+            host=host,
+            port=ports[number],
+            prefix=prefix,
+        )
+        for number, (host, prefix) in enumerate(zip(hosts, prefixes, strict=True))
+    ]
+
+
+def test_scripts_of_a_minority_of_the_brokers_are_dead_when_their_jobs_fail(
+    tmp_path: Path, network: Network
+) -> None:
+    hosts = [network.address, network.add("b1"), network.add("b2")]
+    brokers = three_brokers(tmp_path, hosts, [[], network.on("b1"), network.on("b2")])
+    # This agent is on the machine of a broker that is cut off, and knows no other.
+    far = {"prefix": network.on("b2"), "broker": brokers[2].url, **PLAIN}
+    with Cluster(
+        tmp_path,
+        traced(tmp_path),
+        agents={"far": far, "near": PLAIN},
+        keys={"leaseSeconds": 15, "replicas": 3, **PLAIN},
+        runner={"killGraceSeconds": 1},
+        brokers=brokers,
+    ) as cluster:
+        jobs = {cluster.worker(job_id): job_id for job_id in (begun(cluster, "deaf") for _ in "12")}
+
+        network.cut("b2")
+
+        job = cluster.front.ended(jobs["far"], LOST_SECONDS)
+        assert (job["status"], job["code"]) == ("failed", -1)
+        assert processes_of(jobs["far"]) == []
+        assert cluster.front.job(jobs["near"])["status"] == "running"
+        network.heal("b2")
+        cluster.front.cancel(jobs["near"])
+        assert cluster.front.ended(jobs["near"])["status"] == "canceled"
+
+
+def test_the_death_of_each_of_three_brokers_costs_nothing(tmp_path: Path) -> None:
+    brokers = three_brokers(tmp_path, ["127.0.0.1"] * 3, [[], [], []])
+    with Cluster(
+        tmp_path,
+        traced(tmp_path),
+        agents={name: {"slots": 2} for name in ("one", "two")},
+        keys={"leaseSeconds": 20, "replicas": 3},
+        brokers=brokers,
+    ) as cluster:
+        # One after the other, so that the leader of the leases is among them.
+        for broker in brokers:
+            running = [begun(cluster, "works", "150") for _ in range(4)]
+            broker.stop(signal.SIGKILL)
+            accepted = cluster.front.submit("quick")
+            for job_id in [*running, accepted]:
+                job = cluster.front.ended(job_id, LOST_SECONDS)
+                assert job["status"] == "succeeded", job["stderrPreview"]
+            broker.start()
+        Traces(tmp_path).assert_none_ran_twice()

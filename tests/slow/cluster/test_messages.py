@@ -1,0 +1,225 @@
+"""What whoever can speak to the broker can do, and cannot: garbage, lies, other people's jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nats
+import nats.errors
+import pytest
+from nats.aio.client import Client
+
+from local_runner.cluster.messages import (
+    AgentId,
+    Catalog,
+    End,
+    Gone,
+    Hello,
+    Output,
+    Permit,
+    agent_subject,
+    front_subject,
+    output_subject,
+)
+from local_runner.jobs.record import Status
+from tests.slow.cluster.scripts import Traces, begun, traced
+from tests.support.cluster import Cluster
+from tests.support.waiting import wait_until
+
+STRANGER = AgentId("stranger", "0123abcd")
+GARBAGE = [
+    b"",
+    b"{}",
+    b"null",
+    b"[]",
+    b"\xff\xfe\x00",
+    b'{"jobId": 1}',
+    b"x" * 100_000,
+    b'"\\ud800"',
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the cluster is, and its scripts leave traces."""
+    return tmp_path_factory.mktemp("cluster")
+
+
+@pytest.fixture(scope="module")
+def cluster(folder: Path) -> Iterator[Cluster]:
+    """A cluster of one agent with two slots, with a script that only the front lists."""
+    scripts = {**traced(folder), "front-only": "#!/bin/sh\n", "strict": "#!/bin/sh\necho $1\n"}
+    one = Cluster(folder, scripts, agents={"one": {"slots": 2}})
+    listed = json.loads((one.front.folder / "scripts.json").read_text())["scripts"]
+    mine = [script for script in listed if script["id"] != "front-only"]
+    for script in mine:
+        script["path"] = str(one.front.folder / script["path"])
+        if script["id"] == "strict":
+            script["args"] = {"itemPattern": "^[a-z]+$"}
+    (folder / "agent-scripts.json").write_text(json.dumps({"scripts": mine}))
+    one.add_agent("one", slots=2, scripts_file=folder / "agent-scripts.json")
+    with one:
+        yield one
+
+
+def speak(cluster: Cluster, speech: Callable[[Client], Awaitable[Any]]) -> Any:
+    """Say something to the broker."""
+
+    async def connected() -> Any:
+        client = await nats.connect(cluster.broker.url)
+        try:
+            return await speech(client)
+        finally:
+            await client.flush()
+            await client.close()
+
+    return asyncio.run(connected())
+
+
+def agent_of(cluster: Cluster) -> AgentId:
+    """The id of the agent, as it says it."""
+
+    async def listen(client: Client) -> str:
+        heard = await client.subscribe("runner.front.one.*.hello")
+        return (await heard.next_msg(10)).subject
+
+    return AgentId(*speak(cluster, listen).split(".")[2:4])
+
+
+@pytest.mark.parametrize("data", GARBAGE, ids=range(len(GARBAGE)))
+def test_garbage_ends_nothing(cluster: Cluster, data: bytes) -> None:
+    agent = agent_of(cluster)
+    job_id = begun(cluster, "stays")
+
+    async def rave(client: Client) -> None:
+        topics = ("hello", "catalog", "permit", "end", "gone", "output", "nonsense", "output.a.b")
+        for sender in (STRANGER, agent):
+            for topic in topics:
+                await client.publish(f"runner.front.{sender}.{topic}", data, reply="nobody")
+        for subject in (agent_subject(agent), "runner.fronts", "runner.front", "runner.front.a.b"):
+            await client.publish(subject, data)
+        good = Output(job_id, "stdout", 0, None)
+        for subject in (output_subject(agent, good), output_subject(STRANGER, good)):
+            await client.publish(f"{subject}x", data, reply="nobody")
+
+    speak(cluster, rave)
+
+    assert cluster.front.run("quick")["status"] == "succeeded"
+    assert cluster.front.job(job_id)["status"] == "running"
+    cluster.front.cancel(job_id)
+    assert cluster.front.ended(job_id)["status"] == "canceled"
+    assert any(event["event"] == "malformed" for event in cluster.front.events)
+
+
+def test_a_subject_that_is_no_utf_8_is_survived(cluster: Cluster) -> None:
+    async def rave(client: Client) -> None:
+        await client._send_command(b"PUB runner.front.\xff\xfe.a.hello 2\r\nhi\r\n")
+        await client._flush_pending()
+
+    speak(cluster, rave)
+
+    assert cluster.front.run("quick")["status"] == "succeeded"
+
+
+def test_nobody_gets_a_job_that_was_not_offered_to_it(cluster: Cluster) -> None:
+    queued = [begun(cluster, "stays"), begun(cluster, "stays")]
+    waiting = cluster.front.submit("quick")
+
+    async def ask(client: Client) -> list[bytes]:
+        subject = front_subject(STRANGER, "permit")
+        return [
+            (await client.request(subject, Permit(job_id=job_id, serial=1).encode(), 10)).data
+            for job_id in (waiting, queued[0], "job_1_1")
+        ]
+
+    answers = [json.loads(answer) for answer in speak(cluster, ask)]
+
+    assert [answer["go"] for answer in answers] == [False, False, False]
+    assert all(answer["args"] == [] for answer in answers)
+    for job_id in queued:
+        cluster.front.cancel(job_id)
+    assert cluster.front.ended(waiting)["status"] == "succeeded"
+
+
+def test_an_agent_says_nothing_of_the_job_of_another_one(cluster: Cluster) -> None:
+    job_id = begun(cluster, "stays")
+
+    async def lie(client: Client) -> None:
+        output = output_subject(STRANGER, Output(job_id, "stdout", 6, None))
+        await client.request(output, b"forged\n", 10)
+        end = End(
+            job_id=job_id,
+            status=Status.SUCCEEDED,
+            code=0,
+            duration_ms=1,
+            stdout_bytes=0,
+            stderr_bytes=0,
+        )
+        await client.request(front_subject(STRANGER, "end"), end.encode(), 10)
+        gone = Gone(reason="forged").encode()
+        await client.request(front_subject(STRANGER, "gone"), gone, 10)
+
+    speak(cluster, lie)
+
+    assert cluster.front.job(job_id)["status"] == "running"
+    assert cluster.front.log(job_id) == "begun\n"
+    cluster.front.cancel(job_id)
+
+
+def test_an_order_without_a_front_starts_nothing(cluster: Cluster, folder: Path) -> None:
+    agent, before = agent_of(cluster), Traces(folder).starts
+
+    async def order(client: Client) -> None:
+        for data in (
+            b'{"what": "offer", "jobId": "job_1_1"}',
+            b'{"go": true, "scriptId": "quick", "args": []}',
+        ):
+            await client.publish(agent_subject(agent), data)
+
+    speak(cluster, order)
+
+    # Offered, it asks the front, which knows nothing of it.
+    assert cluster.front.run("quick")["status"] == "succeeded"
+    assert len(Traces(folder).starts) == len(before) + 1
+
+
+def test_a_job_is_not_given_to_an_agent_that_does_not_list_its_script(cluster: Cluster) -> None:
+    job_id = cluster.front.submit("front-only")
+
+    assert cluster.front.run("quick")["status"] == "succeeded"
+    assert cluster.front.job(job_id)["status"] == "queued"
+    wait_until(
+        lambda: any(
+            "lists front-only" in str(event.get("message")) for event in cluster.front.events
+        )
+    )
+    cluster.front.cancel(job_id)
+
+
+def test_the_rules_of_the_agent_hold_too(cluster: Cluster) -> None:
+    assert cluster.front.run("strict", "abc")["stdoutPreview"] == "abc\n"
+
+    job = cluster.front.run("strict", "ABC")
+
+    assert (job["status"], job["code"], job["stdoutSize"]) == ("failed", -1, 0)
+    assert job["stderrPreview"] == (
+        "the script was not started: one does not run it: arg[0] does not match pattern\n"
+    )
+
+
+def test_a_stranger_that_says_it_can_do_everything_holds_nothing_up_for_long(
+    cluster: Cluster,
+) -> None:
+    async def pose(client: Client) -> Any:
+        catalog = Catalog(host="nowhere", labels=(), scripts={"quick": ""})
+        hello = Hello(protocol=1, serial=1, slots=1000, catalog=catalog.digest)
+        await client.publish(front_subject(STRANGER, "hello"), hello.encode())
+        await client.publish(front_subject(STRANGER, "catalog"), catalog.encode())
+        await client.flush()
+        return await asyncio.to_thread(cluster.front.run, "quick")
+
+    assert speak(cluster, pose)["status"] == "succeeded"
