@@ -53,7 +53,7 @@ def main() -> int:
     if code == 0:
         print(
             f"\nIn {seconds:.1f} s flow-1 ran on the OOMOL Python executor, and its scripts on the "
-            'local runner.\nNext: README.md, "Your own scripts".'
+            'local runner.\nNext: README.md, "Your own script in 60 seconds".'
         )
     return code
 

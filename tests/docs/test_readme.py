@@ -48,13 +48,16 @@ def examples_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Path:
-    """A folder that has `.venv/bin/local-runner`, as the project folder has after `make setup`."""
-    command = tmp_path / ".venv" / "bin" / "local-runner"
-    command.parent.mkdir(parents=True)
-    # Not a link to that of this environment: the tests run also where the project is not installed.
-    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m local_runner "$@"\n')
-    command.chmod(0o755)
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with both commands on the PATH."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, module in {"local-runner": "local_runner", "scriptctl": "script_runner.cli"}.items():
+        # Not those of this environment: the tests run also where the project is not installed.
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {module} "$@"\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     return tmp_path
 
 
@@ -65,12 +68,12 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "NO_PROXY": "*", "no_proxy": "*"}
 
 
-def run(command: Sequence[str], folder: Path) -> str:
+def run(command: Sequence[str], folder: Path, **variables: str) -> str:
     """Run a command, which must succeed and say nothing on stderr; returns what it printed."""
     ended = subprocess.run(
         command,
         cwd=folder,
-        env=environment(),
+        env={**environment(), **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -92,10 +95,10 @@ def test_every_snippet_is_known_to_these_tests() -> None:
     assert [(block.language, " ".join(block.text.split()[:2])) for block in blocks] == [
         ("sh", "make demo"),
         ("text", "OK: 8"),
+        ("sh", "pip install"),
+        ("sh", "scriptctl run"),
         ("mermaid", "flowchart LR"),
         ("yaml", "nodes: -"),
-        ("sh", "mkdir -p"),
-        ("sh", "curl -s"),
         ("python", "from script_runner"),
         ("python", "import asyncio"),
     ]
@@ -136,7 +139,7 @@ def test_the_package_is_called_what_the_readme_says() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     texts = json.loads((ROOT / "oo-locales" / "en.json").read_text("utf-8"))
     package = yaml.safe_load((ROOT / "package.oo.yaml").read_text("utf-8"))
-    prose = section_of(README, "In OOMOL").prose
+    prose = section_of(README, "The package").prose
 
     assert f"`dist/{project['name']}-{project['version']}/`" in prose
     assert f"*{texts['package.name']}*" in prose
@@ -188,7 +191,7 @@ def test_the_flow_that_is_shown_lists_every_handle(tmp_path: Path) -> None:
         assert node.inputs == whole.nodes[node_id].inputs
 
 
-# -- Your own scripts
+# -- Your own script
 
 
 def started_server(command: Sequence[str], folder: Path) -> tuple[subprocess.Popen[str], str]:
@@ -215,29 +218,37 @@ def started_server(command: Sequence[str], folder: Path) -> tuple[subprocess.Pop
     raise AssertionError("".join(lines))
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
-def test_scripts_of_your_own_are_checked_served_and_run_as_written(workshop: Path) -> None:
-    checked = run(["sh", "-eu", "-c", shell_snippet("mkdir -p my-scripts")], workshop)
-
-    assert checked.startswith("my-scripts/config.json is valid.\n")
-    assert f"listens on   {URL_OF_THE_SNIPPETS.removeprefix('http://')}\n" in checked
-    assert re.search(r"\n  disk  +sync +30 s +\S+/my-scripts/disk\.sh\n$", checked)
-
-    start = next(
-        code
-        for code in section_of(README, "Your own scripts").inline_code
-        if code.startswith(".venv/bin/local-runner start")
-    )
+def test_the_first_script_of_your_own_is_written_served_and_run_as_told(workshop: Path) -> None:
+    install, init, start = shell_snippet("pip install").splitlines()
+    assert install == "pip install '.[runner,cli]'"
+    run(shlex.split(init), workshop)
     process, url = started_server([*start.split(), "--port=0", "--log-format=json"], workshop)
     try:
-        curl = shell_snippet("curl").replace(URL_OF_THE_SNIPPETS, url)
-        job = json.loads(run(["sh", "-eu", "-c", curl], workshop))
+        told = shlex.split(shell_snippet("scriptctl run"))
+        printed = run(told, workshop, SCRIPT_RUNNER_URL=url)
     finally:
         process.terminate()
         process.communicate(timeout=COMMAND_SECONDS)
-    assert (job["scriptId"], job["status"], job["code"]) == ("disk", "succeeded", 0)
-    assert job["stdoutPreview"].startswith("Filesystem")
+    assert printed == "Hello, Ada!\n"
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+def test_each_call_of_curl_does_what_its_row_says(examples_url: str, tmp_path: Path) -> None:
+    (table,) = section_of(README, "Over HTTP").tables
+    run_script, *others = [code_of(how)[0] for _, how in table[1:]]
+
+    def answer(command: str, job_id: str = "") -> dict[str, Any]:
+        here = command.replace(URL_OF_THE_SNIPPETS, examples_url).replace("JOB_ID", job_id)
+        answer: dict[str, Any] = json.loads(run(["sh", "-eu", "-c", here], tmp_path))
+        return answer
+
+    job = answer(run_script.replace("hello", "greet"))
+    assert (job["scriptId"], job["status"]) == ("greet", "succeeded")
+    got = [answer(command, job["jobId"]) for command in others]
+    assert [response.get("ok") for response in got] == [True] * 5 + [None]
+    assert got[1]["data"] == job["stdoutPreview"]
+    assert "/run" in got[-1]["paths"]
 
 
 # -- In Python

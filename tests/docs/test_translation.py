@@ -42,8 +42,14 @@ def shapes(section: Section) -> list[list[list[list[str]]]]:
 @pytest.mark.parametrize(("english", "chinese"), PAIRS)
 def test_the_prose_has_the_same_code_and_links(english: Section, chinese: Section) -> None:
     assert set(chinese.inline_code) == set(english.inline_code)
-    # In another order where the sentence wants it.
-    assert sorted(set(chinese.links) - THE_OTHER_ONE) == sorted(set(english.links) - THE_OTHER_ONE)
+    # In another order if the sentence wants it.
+    assert targets(chinese) == targets(english)
+
+
+def targets(section: Section) -> list[str]:
+    """What a section links to; headings of its own page are named in its own language."""
+    other = set(section.links) - THE_OTHER_ONE
+    return sorted("#" if link.startswith("#") else link for link in other)
 
 
 @pytest.mark.parametrize(("english", "chinese"), PAIRS)
@@ -52,7 +58,8 @@ def test_the_prose_has_the_same_numbers(english: Section, chinese: Section) -> N
 
 
 def numbers(section: Section) -> list[str]:
-    return sorted(re.findall(r"-?\d[\d,.]*\d|-?\d", section.prose))
+    prose = re.sub(r"\(#.*?\)", "", section.prose)
+    return sorted(re.findall(r"-?\d[\d,.]*\d|-?\d", prose))
 
 
 @pytest.mark.parametrize(("english", "chinese"), PAIRS)
@@ -70,13 +77,13 @@ def test_each_readme_links_to_the_other_at_the_same_place() -> None:
     title, other_title = ENGLISH[1], CHINESE[1]
 
     assert title.title == other_title.title
-    assert title.prose.strip().endswith("\n\n[中文说明](README_zh-CN.md)")
-    assert other_title.prose.strip().endswith("\n\n[English](README.md)")
+    assert "\n\n[中文说明](README_zh-CN.md)\n\n" in title.prose
+    assert "\n\n[English](README.md)\n\n" in other_title.prose
 
 
 def test_the_translation_is_not_left_in_english() -> None:
     for section in CHINESE[2:]:
-        for paragraph in re.split(r"\n\s*\n", section.prose.strip()):
+        for paragraph in re.findall(r"(?:.+\n?)+", section.prose.strip()):
             assert re.search("[\u4e00-\u9fff]", paragraph), paragraph
 
 
