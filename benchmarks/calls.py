@@ -73,12 +73,15 @@ def new_process(settings: Settings) -> Iterator[Row]:
     with runner_in(settings.folder / "runner", SCRIPT) as runner:
         job_id = str(runner.run("quick")["jobId"])
         job = [runner.url, job_id, str(block_path(BLOCK))]
+        status = ["--url", runner.url, "status", job_id]
         seconds = timed_in_turns(
             {
                 "block": lambda: run_python("-c", _NO_OOCANA + _BLOCK, *job),
                 "with oocana": lambda: run_python("-c", _BLOCK, *job),
                 "library": lambda: run_python("-c", _LIBRARY, *job),
                 "httpx": lambda: run_python("-c", _HTTPX, *job),
+                "scriptctl": lambda: run_python("-m", "script_runner.cli", *status),
+                "import": lambda: run_python("-c", "import httpx"),
             },
             rounds=40 if settings.full else 10,
         )
@@ -89,3 +92,7 @@ def new_process(settings: Settings) -> Iterator[Row]:
     yield slower(what, seconds["with oocana"], *bare)
     what = "`import script_runner` and the first call of a new process"
     yield slower(what, seconds["library"], *bare, most=1.15)
+    bare = ("`python -c 'import httpx'`", seconds["import"])
+    yield slower(
+        "`scriptctl status`, from its start to its end", seconds["scriptctl"], *bare, most=1.5
+    )
