@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-import os
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import regress
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticUseDefault
 
-from local_runner import ecmascript, names
-from local_runner.config_file import ConfigError, ConfigMissing, Context, read
+from local_runner import names
+from local_runner.config_file import ConfigError, ConfigMissing, read
+from local_runner.config_values import (
+    NUMBER_OR_EMPTY,
+    AtLeastOne,
+    BrokerUrl,
+    Count,
+    FilePath,
+    Host,
+    Label,
+    Launcher,
+    NamedFile,
+    Origin,
+    Pattern,
+    RequiredPath,
+    Strict,
+    Text,
+    VariableName,
+    VariableValue,
+    absent,
+    number,
+)
 
 __all__ = ["Config", "ConfigError", "ConfigMissing", "RunnerConfig", "ScriptConfig", "load"]
 
@@ -45,112 +56,7 @@ LOG_LIMITS = ("maxLogBytesPerStream", "stdoutMaxBytes", "stderrMaxBytes")
 Mode = Literal["sync", "async"]
 
 
-def _absolute(path: str, info: ValidationInfo) -> str:
-    """Make a path absolute; a relative one is relative to the file that names it."""
-    if "\0" in path:
-        raise ValueError("a path must not hold a null byte: remove it")
-    context: Context = info.context  # type: ignore[assignment]
-    # Not resolved: a path that goes through a link stays one when the link is changed.
-    absolute = os.path.normpath(context.folder / path)
-    in_a_shell = os.path.realpath(context.folder / path)
-    if os.path.realpath(absolute) != in_a_shell:
-        context.warnings.append(
-            f"{path}: .. comes after a link and is taken by the text: this is {absolute}, not "
-            f"{in_a_shell} as in a shell; write the path without .."
-        )
-    return absolute
-
-
-def _names_a_file(path: str) -> str:
-    if not Path(path).name:
-        raise ValueError(f"it must name a file, {path} does not: change it")
-    return path
-
-
-def _without_null(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("it must not hold a null byte: remove it")
-    return value
-
-
-def _variable_name(name: str) -> str:
-    if not name or "=" in name:
-        raise ValueError(f"{name!r} is no name of a variable: it must not be empty or hold a =")
-    return _without_null(name)
-
-
-def _program(words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-    """Make a program absolute that is named by a path; others are looked for in the PATH."""
-    if words and os.sep in words[0]:
-        return (_absolute(words[0], info), *words[1:])
-    return words
-
-
-def _valid_pattern(pattern: str) -> str:
-    try:
-        regress.Regex(pattern)
-    except regress.RegressError as error:
-        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
-    return pattern
-
-
-def _broker_url(url: str) -> str:
-    parts = urllib.parse.urlsplit(url)
-    try:
-        valid = parts.scheme in ("nats", "tls") and parts.hostname and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid or parts.path not in ("", "/") or parts.query or parts.fragment:
-        # Not quoted: it may hold a password.
-        raise ValueError("it is no URL such as tls://broker.example:4222")
-    return url
-
-
-def _number(value: object) -> object:
-    """A number as the reference server reads it: also out of text, and `30.0` for 30."""
-    number = ecmascript.number(value) if isinstance(value, str) and value else value
-    return int(number) if isinstance(number, float) and number.is_integer() else number
-
-
-def _absent(*values: object) -> Callable[[object], object]:
-    """Make a validator that takes some values for an absent one, as the reference server does."""
-
-    def use_default(value: object) -> object:
-        if type(value) is not bool and value in values:
-            raise PydanticUseDefault
-        return value
-
-    return use_default
-
-
-NUMBER_OR_EMPTY = (BeforeValidator(_number), BeforeValidator(_absent("")))
-Text = Annotated[str, BeforeValidator(_absent(""))]
-FilePath = Annotated[Text, AfterValidator(_absolute)]
-Word = Annotated[str, Field(min_length=1), AfterValidator(_without_null)]
-VariableName = Annotated[str, AfterValidator(_variable_name)]
-VariableValue = Annotated[str, AfterValidator(_without_null)]
-Count = Annotated[int, Field(ge=0), BeforeValidator(_number)]
-AtLeastOne = Annotated[int, Field(ge=1), BeforeValidator(_number), BeforeValidator(_absent("", 0))]
-Host = Annotated[str, AfterValidator(names.host_name)]
-BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Origin = Annotated[str, AfterValidator(names.origin)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, alias_generator=to_camel, validate_default=True
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _null_is_absent(cls, value: object, info: ValidationInfo) -> object:
-        if value is None and cls.model_fields[info.field_name or ""].default is not None:
-            raise PydanticUseDefault
-        return value
-
-
-class ServerConfig(_Strict):
+class ServerConfig(Strict):
     """Where to listen and who may call (`server`)."""
 
     host: Text = "127.0.0.1"
@@ -170,24 +76,24 @@ class ServerConfig(_Strict):
         return names.is_loopback(self.host)
 
 
-class RunnerConfig(_Strict):
+class RunnerConfig(Strict):
     """How jobs run and what is kept of them (`runner`)."""
 
     max_concurrent: AtLeastOne = 1
     """The most jobs that run at once; the others queue."""
-    default_mode: Annotated[Mode, BeforeValidator(_absent(""))] = "sync"
+    default_mode: Annotated[Mode, BeforeValidator(absent(""))] = "sync"
     """The mode of a run when neither the request nor the script names one."""
     max_log_bytes_per_stream: AtLeastOne = 1024 * 1024
     """The most bytes kept of one stream of one job; the rest is thrown away."""
     preview_max_bytes: Annotated[int, Field(ge=0, le=MAX_PREVIEW_BYTES), *NUMBER_OR_EMPTY] = 4096
     """The most bytes of a stream's tail in a job's preview."""
-    job_store_file: Annotated[FilePath, AfterValidator(_names_a_file)] = "./jobs.json"
+    job_store_file: NamedFile = "./jobs.json"
     """Names the history of jobs; the local runner keeps it beside, see `Config.database`."""
     logs_dir: FilePath = "./logs"
     """The folder of the log files."""
     max_jobs: Annotated[int, Field(ge=1), *NUMBER_OR_EMPTY] = 10_000
     """The most jobs in the history; those that ended longest ago go first, with their logs."""
-    kill_grace_seconds: Annotated[float, Field(ge=0, le=3600), BeforeValidator(_number)] = 5.0
+    kill_grace_seconds: Annotated[float, Field(ge=0, le=3600), BeforeValidator(number)] = 5.0
     """From SIGTERM to SIGKILL when a job is cancelled or times out, in seconds."""
 
     @model_validator(mode="before")
@@ -201,39 +107,39 @@ class RunnerConfig(_Strict):
         return {**kept, LOG_LIMITS[0]: limit}
 
 
-class ArgsConfig(_Strict):
+class ArgsConfig(Strict):
     """Which arguments a script takes (`args` of a script)."""
 
     max_items: Count = 10
     """The most arguments."""
-    item_pattern: Annotated[Text, AfterValidator(_valid_pattern)] = r"^[\s\S]*$"
+    item_pattern: Pattern = r"^[\s\S]*$"
     """A regular expression of ECMAScript that each argument must match."""
     item_max_length: Count = 1024
     """The most UTF-16 code units of an argument, as ECMAScript counts."""
 
 
-class ScriptConfig(_Strict):
+class ScriptConfig(Strict):
     """An allow-listed script (an item of `scripts`)."""
 
     id: str = Field(min_length=1)
     """The name that requests use."""
-    path: Annotated[str, Field(min_length=1), AfterValidator(_absolute)]
+    path: RequiredPath
     """The file to execute."""
-    mode: Annotated[Mode | None, BeforeValidator(_absent(""))] = None
+    mode: Annotated[Mode | None, BeforeValidator(absent(""))] = None
     """The mode of a run whose request names none."""
     timeout_sec: Annotated[int, Field(ge=0, le=MAX_TIMEOUT_SECONDS), *NUMBER_OR_EMPTY] = 0
     """The longest run in seconds; 0 for no limit."""
-    description: Annotated[str | None, BeforeValidator(_absent(""))] = None
+    description: Annotated[str | None, BeforeValidator(absent(""))] = None
     """What it does, for people."""
     working_dir: FilePath | None = None
     """The folder that it runs in; None for that of the runner."""
     env: dict[VariableName, VariableValue] = Field(default={})
     """Variables of its environment, beside those of the runner."""
     max_concurrent: Annotated[
-        int | None, Field(ge=1), BeforeValidator(_number), BeforeValidator(_absent("", 0))
+        int | None, Field(ge=1), BeforeValidator(number), BeforeValidator(absent("", 0))
     ] = None
     """The most jobs of it that run at once; None for no limit but that of the runner."""
-    launcher: Annotated[tuple[Word, ...], Field(strict=False), AfterValidator(_program)] = ()
+    launcher: Launcher = ()
     """Words put before the file, such as `nice -n 10`: a program and its arguments."""
     args: ArgsConfig = Field(default_factory=ArgsConfig)
     """Which arguments it takes."""
@@ -244,13 +150,13 @@ class ScriptConfig(_Strict):
 Scripts = Annotated[tuple[ScriptConfig, ...], Field(strict=False)]
 
 
-class ScriptsFile(_Strict):
+class ScriptsFile(Strict):
     """`scripts.json`."""
 
     scripts: Scripts
 
 
-class BrokerConfig(_Strict):
+class BrokerConfig(Strict):
     """How to reach the broker of a cluster."""
 
     nats: Annotated[tuple[BrokerUrl, ...], Field(strict=False, min_length=1)]
@@ -281,7 +187,7 @@ class ClusterConfig(BrokerConfig):
 
     replicas: Literal[1, 3, 5] = 1
     """How many brokers must agree on who is alive by their majority."""
-    lease_seconds: Annotated[float, Field(ge=5, le=86_400), BeforeValidator(_number)] = 10.0
+    lease_seconds: Annotated[float, Field(ge=5, le=86_400), BeforeValidator(number)] = 10.0
     """After so many seconds without the broker an agent ends its scripts."""
 
     @model_validator(mode="after")
@@ -294,7 +200,7 @@ class ClusterConfig(BrokerConfig):
         return self
 
 
-class Config(_Strict):
+class Config(Strict):
     """`config.json`, with the scripts of its `scriptsFile`."""
 
     server: ServerConfig = Field(default_factory=ServerConfig)

@@ -20,6 +20,7 @@ SCRIPTS = r"""{
   "scripts": [
     {
       "id": "hello",
+      "description": "Say hello, to the world or to whom you name",
       "path": "./scripts/hello.sh",
       "mode": "sync",
       "timeoutSec": 30,

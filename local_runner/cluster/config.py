@@ -9,8 +9,9 @@ from typing import Annotated
 
 from pydantic import Field, PrivateAttr
 
-from local_runner.config import BrokerConfig, FilePath, Label, ScriptConfig, ScriptsFile
+from local_runner.config import BrokerConfig, ScriptConfig, ScriptsFile
 from local_runner.config_file import ConfigError, ConfigMissing, read
+from local_runner.config_values import FilePath, Label
 from local_runner.processes.start_faults import script_fault
 
 

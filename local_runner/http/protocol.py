@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import resource
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import h11
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from local_runner.http.transport import Flow, LingeringTransport
 
 HEAD_SECONDS = 10.0
 """From the connection, or from the first byte of a later request, to the end of its headers."""
@@ -71,14 +73,14 @@ class BoundedProtocol(H11Protocol):
     _chunk_bytes = 0
     """What the framing of a body in chunks has taken so far."""
     _discarded = 0
-    transport: _Transport  # type: ignore[assignment]
-    flow: _Flow
+    transport: LingeringTransport  # type: ignore[assignment]
+    flow: Flow
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         self._unparsed = bytearray()
-        super().connection_made(_Transport(transport, self))  # type: ignore[arg-type]
-        self.flow = _Flow(self)
+        super().connection_made(LingeringTransport(transport, self))  # type: ignore[arg-type]
+        self.flow = Flow(self.transport, self.want_more)
         self._watch()
         if len(self._half_sent) > _most_half_sent():
             next(iter(self._half_sent))._give_up()
@@ -284,36 +286,6 @@ class BoundedProtocol(H11Protocol):
         if self._read_timer is not None:
             self._read_timer.cancel()
             self._read_timer = None
-
-
-class _Transport:
-    """A transport whose `close` lets its caller finish sending."""
-
-    def __init__(self, transport: asyncio.Transport, protocol: BoundedProtocol) -> None:
-        self._transport = transport
-        self._protocol = protocol
-        self.close_now = transport.close
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def close(self) -> None:
-        self._protocol.close(self._transport)
-
-    def is_closing(self) -> bool:
-        return self._protocol.is_lingering or self._transport.is_closing()
-
-
-class _Flow(FlowControl):
-    """Reading goes on when somebody wants more, and as far as there is room for what came."""
-
-    def __init__(self, protocol: BoundedProtocol) -> None:
-        super().__init__(protocol.transport)  # type: ignore[arg-type]
-        self.resume_reading = protocol.want_more  # type: ignore[method-assign]
-
-    def unpause(self) -> None:
-        """Read from the socket again."""
-        FlowControl.resume_reading(self)
 
 
 def _most_half_sent() -> int:

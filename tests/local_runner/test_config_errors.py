@@ -157,7 +157,7 @@ BAD_CONFIGS = {
     "timeout-huge": (in_script(timeoutSec=10**400), "script 'b': timeoutSec: "),
     "line-feed-in-key": (
         {"a\nb": 1},
-        "a\\nb: unknown key, remove it; known are server, runner, scriptsFile, scripts",
+        "a\\nb: unknown key, remove it; known are server, runner, cluster, scriptsFile, scripts",
     ),
     "infinity": (
         '{"scripts": [], "port": Infinity}',
