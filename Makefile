@@ -112,7 +112,7 @@ bench: $(BENCH_READY) ## measure, and write docs/benchmarks.md (FULL=1 for all s
 	@.venv-bench/bin/python -m benchmarks $(if $(FULL),--full)
 
 fuzz: $(PYTHON_READY) ## fuzz the blocks and the local runner (SECONDS=600 each)
-	@FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest tests/slow/fuzz -vs -p no:logging
+	@FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest tests/slow/fuzz -vs -p no:logging -o faulthandler_timeout=0
 
 audit: $(PYTHON_READY) ## check what is installed and pinned: does it fit together, has it known vulnerabilities
 	@$(BIN)/pip check
@@ -120,7 +120,7 @@ audit: $(PYTHON_READY) ## check what is installed and pinned: does it fit togeth
 	@$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
 
 torture: $(PYTHON_READY) ## kill the local runner under load, again and again (KILLS=50)
-	@TORTURE_KILLS=$(or $(KILLS),50) $(BIN)/pytest tests/slow/test_kill.py -k whatever_the_moment -s
+	@TORTURE_KILLS=$(or $(KILLS),50) $(BIN)/pytest tests/slow/test_kill.py -k whatever_the_moment -s -o faulthandler_timeout=0
 
 constraints: ## write constraints.txt anew from what is newest today
 	@rm -rf .constraints-venv && $(PYTHON) -m venv .constraints-venv

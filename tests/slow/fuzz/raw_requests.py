@@ -21,7 +21,7 @@ RUN_BODY = b'{"scriptId":"quick-echo","args":["a"],"mode":"async"}'
 QUIET_SECONDS = 0.02
 """How long an answer may keep one waiting before the next thing is tried."""
 
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 20.0
 """How long a runner may take to take what is sent, and to close a connection that is half closed.
 """
 

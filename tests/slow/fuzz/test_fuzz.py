@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import time
@@ -38,11 +39,13 @@ def assert_holds(examples: int, *properties: Property) -> None:
     end = time.monotonic() + SECONDS
     seeds = random.Random() if SECONDS else random.Random(1)
     tried = 0
-    while not tried or time.monotonic() < end:
-        for strategy, check in properties:
-            # Of some operations every request is a good one.
-            with contextlib.suppress(Unsatisfiable):
-                tried += try_round(strategy, check, examples, seeds.getrandbits(64))
+    for number, (strategy, check) in enumerate(itertools.cycle(properties)):
+        if number >= len(properties) and time.monotonic() >= end:
+            break
+        # Of some operations every request is a good one.
+        with contextlib.suppress(Unsatisfiable):
+            tried += try_round(strategy, check, examples, seeds.getrandbits(64))
+    assert tried
     print(f"{tried:,} examples, all held")
 
 
