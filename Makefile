@@ -12,7 +12,7 @@ NODE_READY := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .PHONY: help setup generate check-generated lint format typecheck mock serve demo screenshot flow test check test-all package bench fuzz \
-  audit torture constraints clean
+  audit torture cluster-demo cluster-torture constraints clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -118,6 +118,12 @@ audit: $(PYTHON_READY) ## check what is installed and pinned: does it fit togeth
 	@$(BIN)/pip check
 	@! $(BIN)/pip freeze --exclude-editable | grep --invert-match --line-regexp --fixed-strings --file constraints.txt
 	@$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+
+cluster-demo: $(PYTHON_READY) ## run flow-1 on a cluster on this machine, and kill an agent
+	@$(PY) -m scripts.cluster_demo
+
+cluster-torture: $(PYTHON_READY) ## random faults on a cluster under load (SECONDS=1800)
+	@CLUSTER_TORTURE_SECONDS=$(or $(SECONDS),1800) $(BIN)/pytest -o faulthandler_timeout=0 tests/slow/cluster/test_torture.py -s
 
 torture: $(PYTHON_READY) ## kill the local runner under load, again and again (KILLS=50)
 	@TORTURE_KILLS=$(or $(KILLS),50) $(BIN)/pytest tests/slow/test_kill.py -k whatever_the_moment -s -o faulthandler_timeout=0

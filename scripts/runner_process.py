@@ -192,6 +192,11 @@ class RunnerProcess:
                 if event["event"] == "listening":
                     self._url = event["url"]
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End the process, SIGTERM by default; returns its exit code."""
         assert self._process is not None

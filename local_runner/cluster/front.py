@@ -15,8 +15,9 @@ from local_runner import log
 from local_runner.cluster.broker import broker
 from local_runner.cluster.link import BrokerAway, Link
 from local_runner.cluster.messages import (
+    BEAT,
     FRONT_INBOX,
-    FRONTS,
+    PRESENCE,
     AgentId,
     MalformedMessage,
     Presence,
@@ -138,7 +139,7 @@ class Front:
             self._link,
             (self._cluster, self._config.runner.kill_grace_seconds),
         )
-        self._link.handlers = {**reception.handlers, FRONTS: self._on_front}
+        self._link.handlers = {**reception.handlers, PRESENCE: self._on_front}
         self._link.on_connect = self._connected
         self._link.on_beat = self._heard
         linking = self._voice.spawn(self._link.run())
@@ -170,7 +171,7 @@ class Front:
 
     async def _confirm(self, asked: float) -> None:
         assert self._watch is not None
-        if await confirmed(self._link, f"{FRONTS}.beat", b"{}"):
+        if await confirmed(self._link, BEAT, b"{}"):
             self._watch.contact.heard(asked)
         else:
             # The brokers may be new, or have lost what they had.
@@ -195,7 +196,7 @@ class Front:
     async def _rival(self) -> Presence | None:
         try:
             return parse(
-                Presence, await self._link.request(FRONTS, self._presence(), RIVAL_SECONDS)
+                Presence, await self._link.request(PRESENCE, self._presence(), RIVAL_SECONDS)
             )
         except (BrokerAway, MalformedMessage):
             return None

@@ -24,8 +24,11 @@ TO_FRONT = "runner.front"
 TO_AGENT = "runner.agent"
 INBOX = "runner.inbox"
 FRONT_INBOX = f"{INBOX}.front"
-FRONTS = "runner.fronts"
-"""Where fronts speak with each other."""
+PRESENCE = "runner.fronts.presence"
+"""Where a front asks whether there is another one."""
+
+BEAT = "runner.fronts.beat"
+"""The hello of the front itself, for the stream of the leases."""
 
 LEASES = "RUNNER_LEASES"
 """The stream that holds the last `hello` of each machine, where a quorum of brokers must agree."""

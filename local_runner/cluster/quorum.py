@@ -16,7 +16,7 @@ from nats.js.errors import NotFoundError
 
 from local_runner.cluster.link import BrokerAway, Link
 from local_runner.cluster.messages import (
-    FRONTS,
+    BEAT,
     LEASES,
     TO_FRONT,
     AgentId,
@@ -39,7 +39,7 @@ async def make_stream(client: Client, replicas: int) -> None:
     streams = client.jetstream()
     wanted = StreamConfig(
         name=LEASES,
-        subjects=[f"{TO_FRONT}.*.*.hello", f"{FRONTS}.beat"],
+        subjects=[f"{TO_FRONT}.*.*.hello", BEAT],
         # In memory it would be gone for good once two of three brokers were restarted in a row.
         storage=StorageType.FILE,
         num_replicas=replicas,

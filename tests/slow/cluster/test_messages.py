@@ -100,7 +100,12 @@ def test_garbage_ends_nothing(cluster: Cluster, data: bytes) -> None:
         for sender in (STRANGER, agent):
             for topic in topics:
                 await client.publish(f"runner.front.{sender}.{topic}", data, reply="nobody")
-        for subject in (agent_subject(agent), "runner.fronts", "runner.front", "runner.front.a.b"):
+        for subject in (
+            agent_subject(agent),
+            "runner.fronts.presence",
+            "runner.front",
+            "runner.front.a.b",
+        ):
             await client.publish(subject, data)
         good = Output(job_id, "stdout", 0, None)
         for subject in (output_subject(agent, good), output_subject(STRANGER, good)):

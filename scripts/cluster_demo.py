@@ -1,0 +1,105 @@
+"""Show a cluster: a broker, a front and three agents; flow-1 through it; one agent killed."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from scripts.cluster_processes import AgentProcess, Broker
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parent.parent
+SIGHT_SECONDS = 30.0
+
+
+def main() -> int:
+    """Run the demo; returns the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with tempfile.TemporaryDirectory(prefix="script-runner-cluster-") as name:
+        folder = Path(name)
+        ignore = shutil.ignore_patterns("var", "cluster")
+        shutil.copytree(ROOT / "examples", folder / "front", ignore=ignore)
+        with contextlib.ExitStack() as stack:
+            broker = stack.enter_context(Broker(folder / "broker"))
+            front = RunnerProcess(folder / "front")
+            configure(front, broker.url)
+            agents = []
+            for agent_name in ("red", "green", "blue"):
+                scripts = folder / "front" / "scripts.json"
+                agent = AgentProcess(folder / agent_name, broker.url, scripts, slots=2)
+                stack.callback(agent.end)
+                agents.append(agent.start())
+            stack.callback(front.end)
+            front.start()
+            wait_until(lambda: len(listed(front)) == 3, SIGHT_SECONDS)
+            return show(front, agents)
+
+
+def configure(front: RunnerProcess, url: str) -> None:
+    """Write the front's configuration."""
+    runner = {"killGraceSeconds": 1}
+    cluster = {"nats": [url], "leaseSeconds": 5}
+    content = {"server": {"port": 0}, "runner": runner, "cluster": cluster}
+    front.write("config.json", {**content, "scriptsFile": "./scripts.json"})
+
+
+def show(front: RunnerProcess, agents: list[AgentProcess]) -> int:
+    """Run flow-1, and a job on an agent that is killed; returns the exit code of the flow."""
+    say(f"The front serves examples/ on {front.url}; these agents run the scripts:")
+    for agent in listed(front):
+        print(f"  {agent['name']:6} {agent['slots']} slots, {agent['state']}")
+    flow = ["-m", "scripts.flow.cli", str(ROOT / "flows" / "flow-1"), "--url", front.url]
+    say("flow-1, as on one machine:")
+    code = subprocess.run([sys.executable, *flow], cwd=ROOT, check=False).returncode
+    say("A long job on each slot, and one more that waits:")
+    jobs = [front.submit("long-task", "5") for _ in range(7)]
+    wait_until(lambda: len(workers(front, jobs)) == 6, SIGHT_SECONDS)
+    print_jobs(front, jobs)
+    victim = agents[0]
+    say(f"kill -9 of the agent {victim.name}: its scripts are ended by its keeper.")
+    victim.stop(signal.SIGKILL)
+    begun = time.monotonic()
+    wait_until(lambda: any(front.job(job)["status"] == "failed" for job in jobs), SIGHT_SECONDS)
+    print(f"  after {time.monotonic() - begun:.1f} s the API says so:")
+    print_jobs(front, jobs)
+    for job in jobs:
+        front.ended(job)
+    say("And in the end:")
+    print_jobs(front, jobs)
+    return code
+
+
+def listed(front: RunnerProcess) -> list[dict[str, object]]:
+    """The agents as `GET /scripts` has them."""
+    return list(front.http.get("/scripts").raise_for_status().json()["agents"])
+
+
+def workers(front: RunnerProcess, jobs: list[str]) -> dict[str, str]:
+    """The agents that run jobs, or have run them."""
+    found = front.http.get("/jobs", params={"limit": 50}).raise_for_status().json()["jobs"]
+    return {job["jobId"]: job["worker"] for job in found if job["jobId"] in jobs and job["worker"]}
+
+
+def print_jobs(front: RunnerProcess, jobs: list[str]) -> None:
+    """Print where jobs are."""
+    where = workers(front, jobs)
+    for job_id in jobs:
+        job = front.job(job_id)
+        code = "" if job["code"] is None else f" ({job['code']})"
+        print(f"  {job_id}  {where.get(job_id, '-'):6} {job['status']}{code}")
+
+
+def say(text: str) -> None:
+    """Print what comes next."""
+    print(f"\n{text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
