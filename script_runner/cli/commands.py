@@ -4,98 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from script_runner import ScriptRunner, ScriptRunnerError, Status, WaitTimedOut, has_ended
-from script_runner._explain import Hints
-from script_runner._settings import DEFAULT_URL, Settings
+from script_runner import ScriptRunnerError, Status, WaitTimedOut, has_ended
 from script_runner.cli import complete, follow, lists, output, words
-from script_runner.cli.exit_codes import CANCELLED, OWN_FAILURE, PIPE_CLOSED, TIMED_OUT
+from script_runner.cli.exit_codes import CANCELLED, OWN_FAILURE, TIMED_OUT
+from script_runner.cli.options import URL_VARIABLE, Group, Options, common
 from script_runner.errors import RunnerUnreachable
 from script_runner.logs import STREAMS, Stream
-
-URL_VARIABLE = "SCRIPT_RUNNER_URL"
-
-HINTS = Hints(
-    url=f"--url or {URL_VARIABLE}",
-    long_script="use scriptctl start and scriptctl wait",
-    go_on="wait again, see it with `scriptctl status`, or end it with `scriptctl cancel`",
-    token=f"Give the runner's token in {URL_VARIABLE}: http://any:TOKEN@HOST:PORT.",
-)
-
-SETTINGS = Settings(max_poll_seconds=0.2)
-"""Output is shown within 0.3 s of its being written."""
-
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
-
-
-@dataclass
-class Options:
-    """What is said of all commands, before or after the name of one."""
-
-    url: str = DEFAULT_URL
-    as_json: bool = False
-
-    def runner(self) -> ScriptRunner:
-        """The runner to talk to."""
-        return ScriptRunner(self.url, hints=HINTS, settings=SETTINGS)
-
-
-class Group(click.Group):
-    """Commands that end as commands do if their reader goes away or Ctrl-C is pressed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order in which they are used, not that of the alphabet."""
-        del ctx
-        return list(self.commands)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that is asked for."""
-        # Before click hears of it, which ends both with 1.
-        try:
-            code = super().invoke(ctx)
-            sys.stdout.flush()
-            return code
-        except BrokenPipeError:
-            output.forget_stdout()
-            return PIPE_CLOSED
-        except KeyboardInterrupt:
-            return CANCELLED
-
-
-def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
-    if value:
-        setattr(ctx.ensure_object(Options), str(parameter.name), value)
-
-
-def _common(*, variable: str | None = None) -> Callable[[FunctionT], FunctionT]:
-    def add(function: FunctionT) -> FunctionT:
-        for option in (
-            click.option(
-                "--json",
-                "as_json",
-                is_flag=True,
-                expose_value=False,
-                callback=_keep,
-                help="Print JSON, for programs.",
-            ),
-            click.option(
-                "--url",
-                metavar="URL",
-                envvar=variable,
-                expose_value=False,
-                callback=_keep,
-                help=f"The script-runner; {DEFAULT_URL} by default. If it wants a token use "
-                f"{URL_VARIABLE} instead: others see command lines.",
-            ),
-        ):
-            function = option(function)
-        return function
-
-    return add
 
 
 @click.group(
@@ -103,7 +21,7 @@ def _common(*, variable: str | None = None) -> Callable[[FunctionT], FunctionT]:
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@_common(variable=URL_VARIABLE)
+@common(variable=URL_VARIABLE)
 @click.version_option(package_name="script-runner-proxy", prog_name="scriptctl")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
@@ -132,7 +50,7 @@ def _command(**settings: Any) -> Callable[[Callable[..., int]], click.Command]:
 
     def make(function: Callable[..., int]) -> click.Command:
         pass_options = click.make_pass_decorator(Options, ensure=True)
-        return cli.command(**settings)(_common()(pass_options(function)))
+        return cli.command(**settings)(common()(pass_options(function)))
 
     return make
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import sys
 from typing import Any, Protocol
 
 from generated_client.models import Job
 from script_runner._status import Status
-from script_runner.cli.words import harmless
+from script_runner.cli.words import harmless, harmless_json
 from script_runner.logs import Stream
 
 CLEAR_LINE = "\r\x1b[K"
@@ -23,7 +22,7 @@ def say(sentence: str) -> None:
 
 def print_json(document: object) -> None:
     """Print a document; one of many if it is a line of a stream."""
-    print(json.dumps(document, ensure_ascii=False), flush=True)
+    print(harmless_json(document), flush=True)
 
 
 def forget_stdout() -> None:

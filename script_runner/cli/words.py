@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import unicodedata
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,19 +15,25 @@ STATUS_WORDS: Mapping[str, str] = {Status.TIMED_OUT: "timed out", Status.CANCELE
 """What people call a status, if it is not its word."""
 
 
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+"""What a terminal obeys, or shows as nothing: controls, line separators, marks of direction, halves
+of surrogate pairs, tags."""
+
+
 def harmless(text: str) -> str:
     """A text of somebody else on one line: what a terminal would obey or not show is escaped."""
-    return "".join(character if _is_plain(character) else _escaped(character) for character in text)
+    return _UNSAFE.sub(
+        lambda found: found[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text
+    )
 
 
-def _is_plain(character: str) -> bool:
-    # What turns the direction of writing is of the category of the joiners in emoji.
-    is_control = unicodedata.category(character)[0] == "C" and character != "\u200d"
-    return not is_control and unicodedata.category(character) not in ("Zl", "Zp")
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+def harmless_json(document: object) -> str:
+    """A JSON text that is the same document for a program, and harmless on a terminal."""
+    text = json.dumps(document, ensure_ascii=False)
+    return _UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def json_of(job: Job) -> dict[str, Any]:
