@@ -13,20 +13,24 @@ who ask, as the blocks do. `generated_client`, on which it stands, is generated 
 timeouts for whole calls, one family of errors, lines instead of bytes, waiting.
 """
 
-from script_runner._async_client import AsyncScriptRunner
-from script_runner._client import ScriptRunner, connect, disconnect
-from script_runner._settings import Settings
-from script_runner._status import Status, has_ended
-from script_runner.errors import (
-    InvalidInput,
-    InvalidResponse,
-    RequestRejected,
-    RequestTimedOut,
-    RunnerUnreachable,
-    ScriptRunnerError,
-    WaitTimedOut,
-)
-from script_runner.logs import LogLines, Stream
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from script_runner._async_client import AsyncScriptRunner
+    from script_runner._client import ScriptRunner, connect, disconnect
+    from script_runner._settings import Settings
+    from script_runner._status import Status, has_ended
+    from script_runner.errors import (
+        InvalidInput,
+        InvalidResponse,
+        RequestRejected,
+        RequestTimedOut,
+        RunnerUnreachable,
+        ScriptRunnerError,
+        WaitTimedOut,
+    )
+    from script_runner.logs import LogLines, Stream
 
 __all__ = [
     "AsyncScriptRunner",
@@ -46,3 +50,26 @@ __all__ = [
     "disconnect",
     "has_ended",
 ]
+
+_HOMES = {
+    "AsyncScriptRunner": "_async_client",
+    "LogLines": "logs",
+    "ScriptRunner": "_client",
+    "Settings": "_settings",
+    "Status": "_status",
+    "Stream": "logs",
+    "connect": "_client",
+    "disconnect": "_client",
+    "has_ended": "_status",
+}
+"""The module of each name that is not one of `errors`."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: who uses threads waits for no asyncio, a command for neither."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(f"{__name__}.{_HOMES.get(name, 'errors')}")
+    # The next time it is found without this.
+    value = globals()[name] = getattr(home, name)
+    return value

@@ -6,6 +6,7 @@ import sys
 def run() -> None:
     """Run the command line; says what is missing if only the blocks' needs are installed."""
     try:
+        _import_httpx_alone()
         from script_runner.cli.commands import main
 
         code = main()
@@ -20,6 +21,18 @@ def run() -> None:
         # While modules are imported; all the rest is in `main`.
         code = 130
     sys.exit(code)
+
+
+def _import_httpx_alone() -> None:
+    """Import httpx without its own command line, for which it would import the whole of rich and
+    pygments, more than all of scriptctl."""
+    if "pygments" in sys.modules:
+        return
+    sys.modules["pygments"] = None  # type: ignore[assignment]
+    try:
+        import httpx  # noqa: F401
+    finally:
+        del sys.modules["pygments"]
 
 
 if __name__ == "__main__":
