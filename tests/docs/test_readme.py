@@ -101,6 +101,7 @@ def test_every_snippet_is_known_to_these_tests() -> None:
         ("yaml", "nodes: -"),
         ("python", "from script_runner"),
         ("python", "import asyncio"),
+        ("sh", "make cluster-demo"),
     ]
 
 
