@@ -20,7 +20,15 @@ from tests.support.runner_process import RunnerProcess
 from tests.support.waiting import wait_until
 
 SCRIPTS = {"tap": TAP, "print": "#!/bin/sh\nprintf '%s\\n' \"$@\"\n", "fail": "#!/bin/sh\nexit 3\n"}
-RULES = {"fail": {"mode": "async", "timeoutSec": 9, "args": {"maxItems": 0}}}
+RULES: dict[str, dict[str, Any]] = {
+    "fail": {
+        "description": "Fails: 失败",
+        "mode": "async",
+        "timeoutSec": 9,
+        "maxConcurrent": 2,
+        "args": {"maxItems": 0},
+    }
+}
 
 
 def prepared(folder: Path, **environment: str) -> RunnerProcess:
@@ -88,16 +96,18 @@ def test_the_lists_are_as_described_before_the_first_job(listed: httpx.Client) -
     assert [*scripts(listed)] == [*SCRIPTS]
     assert scripts(listed)["fail"] == {
         "id": "fail",
-        "description": None,
+        "description": "Fails: 失败",
         "mode": "async",
         "timeoutSec": 9,
-        "maxConcurrent": None,
+        "maxConcurrent": 2,
         "args": {"maxItems": 0, "itemPattern": r"^[\s\S]*$", "itemMaxLength": 1024},
         "running": 0,
         "labels": [],
         "queued": 0,
         "agents": None,
     }
+    tap = scripts(listed)["tap"]
+    assert (tap["description"], tap["maxConcurrent"]) == (None, None)
 
 
 def test_jobs_that_run_and_wait_are_listed_as_they_are_now(

@@ -26,8 +26,9 @@ SCRIPTS = {
     "markup": "#!/bin/sh\nprintf '%s\\n' \"$1\" '<img src=x onerror=alert(1)>' >&2\n",
 }
 MARKUP = "<b>id</b>"
+DESCRIPTION = "</p><script>alert(5)</script>"
 RULES: dict[str, dict[str, Any]] = {
-    "markup": {"id": MARKUP},
+    "markup": {"id": MARKUP, "description": DESCRIPTION, "maxConcurrent": 3},
     "print": {"args": {"maxItems": 3, "itemPattern": "^[a-z]+$", "itemMaxLength": 9}},
     "nothing": {"mode": "sync", "timeoutSec": 90, "args": {"maxItems": 0}},
 }
@@ -272,6 +273,8 @@ def test_nothing_that_a_script_prints_or_is_given_becomes_markup(
     job_id = runner.run(MARKUP, argument)["jobId"]
     tab.goto(f"{runner.url}/#script/%3Cb%3Eid%3C%2Fb%3E")
     expect(tab.locator("h1")).to_have_text(MARKUP)
+    expect(tab.locator(".lead")).to_have_text(DESCRIPTION)
+    expect(tab.locator("main")).to_contain_text("no time limit · at most 3 at once")
     tab.get_by_text(argument).click()
 
     expect(tab.locator("#stderr")).to_have_text(f"{argument}\n<img src=x onerror=alert(1)>\n")
