@@ -13,14 +13,14 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks import calls, jobs, lists, logs, waits
+from benchmarks import calls, cluster, jobs, lists, logs, waits
 from benchmarks.figures import SUBJECTS, Plot, Row, Settings, Subject
 from benchmarks.measuring import BenchmarkFailed, machine
 from benchmarks.plots import write_plot
 from benchmarks.report import PLOTS_FOLDER, Found, lines_of, page
 from scripts.blocks import ROOT
 
-MODULES = (calls, logs, jobs, lists, waits)
+MODULES = (calls, logs, jobs, lists, waits, cluster)
 """Each adds its subjects when it is imported."""
 
 PAGE = "benchmarks.md"
