@@ -13,6 +13,7 @@ import regress
 
 from local_runner import log
 from local_runner.config import ConfigError, ScriptConfig
+from local_runner.config_file import Context
 from local_runner.storage.disk import Disk
 
 SETTLED_NS = 100_000_000
@@ -63,6 +64,8 @@ class Allowlist:
         """How the file looked when it was last read, None if it may have changed since."""
         self._fault: str | None = None
         self._reading = asyncio.Lock()
+        self._kept: dict[int, tuple[ScriptConfig, str]] = {}
+        self._accepted: dict[tuple[str, str], ScriptConfig] = {}
 
     @property
     def scripts(self) -> tuple[ScriptConfig, ...]:
@@ -93,6 +96,7 @@ class Allowlist:
             else:
                 if scripts != self.scripts:
                     self._rules = Rules(scripts)
+                    self._kept.clear()
                     log.event("scripts_read", scripts=len(scripts))
             if fault is not None and fault != self._fault:
                 message = f"the scripts stay as they were, their file is invalid: {fault}"
@@ -100,6 +104,36 @@ class Allowlist:
             self._fault = fault
             # A file may change again within the same tick of its clock.
             self._seen = look if look is not None and look.is_settled else None
+
+    def kept(self, script: ScriptConfig) -> str:
+        """The configuration of a script as a history keeps it for a job that waits.
+
+        Without its variables, which may be secret.
+        """
+        found = self._kept.get(id(script))
+        if found is None or found[0] is not script:
+            text = script.model_dump_json(by_alias=True, exclude={"env"})
+            found = self._kept[id(script)] = script, text
+        return found[1]
+
+    def as_accepted(self, script: ScriptConfig, kept: str | None) -> ScriptConfig:
+        """A script as it was when a job was accepted that has waited across a restart.
+
+        Args:
+            script: The script as it is now; its variables are taken.
+            kept: What the history has of it; None if that is nothing.
+        """
+        if kept is None or kept == self.kept(script):
+            return script
+        known = self._accepted.get((script.id, kept))
+        if known is None:
+            try:
+                then = ScriptConfig.model_validate_json(kept, context=Context(Path("/"), []))
+            except ValueError:
+                return script  # of a version that had other keys
+            known = then.model_copy(update={"env": script.env})
+            self._accepted[script.id, kept] = known
+        return known
 
     def check(self, script_id: object, args: object) -> tuple[ScriptConfig, list[str]]:
         """Find the script of a request and check its arguments; see `Rules.check`."""

@@ -256,6 +256,7 @@ class LiveJob:
 def mark_ended(record: JobRecord, status: Status, code: int, duration_ms: int) -> None:
     """Put an end, now, into the record."""
     record.status = status
+    record.script = None
     record.code = code
     record.ended_ms = now_ms()
     record.duration_ms = duration_ms

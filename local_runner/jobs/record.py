@@ -35,6 +35,8 @@ class JobRecord:
         end_seq: The number of its end; jobs have them in the order they ended, whatever the clock
             did meanwhile. None until it has ended.
         worker: The machine that runs it; None for this one.
+        script: While it waits, the configuration of its script when it was accepted; see
+            `Allowlist.kept`. None once it has begun.
     """
 
     seq: int
@@ -56,6 +58,7 @@ class JobRecord:
     stderr_preview: str = ""
     end_seq: int | None = None
     worker: str | None = None
+    script: str | None = None
 
     @property
     def has_ended(self) -> bool:

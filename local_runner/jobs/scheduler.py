@@ -347,6 +347,7 @@ class Scheduler:
             mode=mode,
             status=Status.QUEUED,
             created_ms=now,
+            script=self._allowlist.kept(script),
         )
         return self._hold(record, script)
 
@@ -414,6 +415,7 @@ class Scheduler:
         self._busy += 1
         self._running[job.record.script_id] += 1
         job.record.status = Status.RUNNING
+        job.record.script = None
         job.record.started_ms = now_ms()
 
     @property
@@ -539,6 +541,8 @@ class Scheduler:
             log.job_end(record)
             await self._store.save(record)
             return
-        job = self._hold(record, script)
+        accepted = self._allowlist.as_accepted(script, record.script)
+        record.script = self._allowlist.kept(accepted)
+        job = self._hold(record, accepted)
         self._live[record.job_id] = job
         self._queue.add(job)

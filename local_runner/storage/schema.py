@@ -51,7 +51,9 @@ CREATE INDEX jobs_by_script ON jobs (script_id, seq);
 CREATE INDEX jobs_by_script_and_status ON jobs (script_id, status, seq);
 """
 
-_MIGRATIONS = (_VERSION_1, _VERSION_2)
+_VERSION_3 = "ALTER TABLE jobs ADD COLUMN script TEXT"
+
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 """What makes a file of each version out of one of the version before; the first, out of none."""
 
 

@@ -261,7 +261,8 @@ def _steps_of_a_page(folder: Path, size: int, matching: dict[str, str]) -> int:
     connection.execute(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
         " INSERT INTO jobs SELECT i, 'job_' || i, 's' || (i % 2), '[]', 'sync',"
-        " iif(i > 60, 'succeeded', 'failed'), 0, i, i, i, 0, 0, 0, 0, 0, '', '', i, NULL FROM n",
+        " iif(i > 60, 'succeeded', 'failed'), 0, i, i, i, 0, 0, 0, 0, 0, '', '', i, NULL, NULL"
+        " FROM n",
         [size],
     )
     steps = 0

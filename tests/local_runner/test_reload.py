@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,25 @@ def test_a_job_runs_as_the_configuration_was_when_it_was_accepted(tmp_path: Path
         assert runner.ended(running)["status"] == "succeeded"
         assert runner.ended(queued)["stdoutPreview"] == "hello before\n"
         assert runner.ended(later)["stdoutPreview"] == "hello after\n"
+
+
+def test_a_job_that_waits_across_a_restart_keeps_all_but_its_variables(tmp_path: Path) -> None:
+    show = {"hello": '#!/bin/sh\necho "$(basename "$PWD") $WORD"\n', "waits": SCRIPTS["waits"]}
+    for name in ("then", "now"):
+        (tmp_path / name).mkdir()
+    with RunnerProcess(tmp_path, show, runner={"maxConcurrent": 1}) as runner:
+        then = listing("hello", "waits", workingDir="./then", env={"WORD": "secret"})
+        runner.write("scripts.json", then)
+        runner.submit("waits", str(tmp_path / "never"))
+        queued = runner.submit("hello")
+        runner.stop(signal.SIGKILL)
+        assert b"secret" not in b"".join(file.read_bytes() for file in tmp_path.glob("*.sqlite3*"))
+        now = listing("hello", "waits", workingDir="./now", env={"WORD": "new"}, timeoutSec=9)
+        runner.write("scripts.json", now)
+        runner.start()
+
+        assert runner.ended(queued)["stdoutPreview"] == "then new\n"
+        assert runner.run("hello")["stdoutPreview"] == "now new\n"
 
 
 def test_the_log_says_that_a_job_was_started(tmp_path: Path) -> None:
