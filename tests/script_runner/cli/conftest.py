@@ -27,7 +27,10 @@ SCRIPTS = {
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess]:
     """The runner."""
     folder: Path = tmp_path_factory.mktemp("scriptctl")
-    rules = {"limited": {"timeoutSec": 1}}
+    rules: dict[str, dict[str, object]] = {
+        "args": {"description": "Prints \x1b[31mits arguments", "maxConcurrent": 5},
+        "limited": {"timeoutSec": 1},
+    }
     with RunnerProcess(
         folder, SCRIPTS, rules=rules, runner={"killGraceSeconds": 20, "maxConcurrent": 20}
     ) as process:

@@ -273,7 +273,7 @@ def test_a_shell_completes_ids_and_nothing_without_a_runner(runner: RunnerProces
 def test_the_library_needs_neither_click_nor_rich_and_the_command_says_so(url: str) -> None:
     without = "import sys; sys.modules['click'] = sys.modules['rich'] = None; "
     for code, expected in (
-        ("import script_runner.oomol", ""),
+        ("from script_runner import *", ""),
         (
             "from script_runner.cli.__main__ import run; run()",
             "pip install 'script-runner-proxy[cli]'",

@@ -49,6 +49,11 @@ def test_tables_are_for_people_and_harmless(runner: RunnerProcess) -> None:
     )
     assert older.startswith("Older ones: scriptctl jobs --before job_")
     assert end == ""
+    with Terminal(runner.url, "scripts") as terminal:
+        assert terminal.ended() == 0
+    heads, first, *_ = screen(terminal.written)
+    assert heads.split() == ["SCRIPT", "DESCRIPTION", "ARGUMENTS", "TIME", "LIMIT", "NOW"]
+    assert re.match(r"args +Prints \\x1b\[31mits arguments +up to 10 +at most 5 at once", first)
     with Terminal(runner.url, "status", job["jobId"]) as terminal:
         assert terminal.ended() == 0
     assert re.search(
