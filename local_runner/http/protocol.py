@@ -209,6 +209,9 @@ class BoundedProtocol(H11Protocol):
             self._is_chunked = b"transfer-encoding" in headers
             if self.conn.their_state is h11.SEND_BODY and not self._is_chunked:
                 self._body_left = int(headers[b"content-length"])
+            if self._unparsed and self.cycle is not None:
+                # Who sends already need not be told to.
+                self.cycle.waiting_for_100_continue = False
 
     def _parse_body(self) -> None:
         """Parse a piece of a body that its handler waits for."""

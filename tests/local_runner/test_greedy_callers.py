@@ -153,6 +153,12 @@ async def test_a_caller_that_asks_is_told_to_send_a_body_that_is_wanted(served: 
     assert (await caller.answer())[0] == 200
 
 
+async def test_a_caller_that_has_sent_some_of_the_body_is_told_nothing(served: Served) -> None:
+    caller = await served.call(head(EXPECT, f"Content-Length: {len(RUN)}") + RUN)
+
+    assert (await caller.answer())[0] == 200
+
+
 @pytest.mark.parametrize(("request_head", "status"), REFUSED)
 async def test_a_caller_that_asks_is_not_told_to_send_a_body_that_is_refused(
     served: Served, request_head: bytes, status: int

@@ -68,6 +68,9 @@ def _next_answer(connection: h11.Connection) -> RawAnswer | None:
                 body += data
             case h11.EndOfMessage():
                 return RawAnswer(status, content_type.decode(), body)
+            case h11.InformationalResponse() if not connection.trailing_data[0]:
+                # Told to send the body, and it never came.
+                return None
             case h11.NEED_DATA:
                 return None
 
