@@ -126,7 +126,7 @@ cluster-torture: $(PYTHON_READY) ## random faults on a cluster under load (SECON
 	@CLUSTER_TORTURE_SECONDS=$(or $(SECONDS),1800) $(BIN)/pytest -o faulthandler_timeout=0 tests/slow/cluster/test_torture.py -s
 
 torture: $(PYTHON_READY) ## kill the local runner under load, again and again (KILLS=50)
-	@TORTURE_KILLS=$(or $(KILLS),50) $(BIN)/pytest tests/slow/test_kill.py -k whatever_the_moment -s -o faulthandler_timeout=0
+	@TORTURE_KILLS=$(or $(KILLS),50) $(BIN)/pytest tests/slow/local_runner/test_kill.py -k whatever_the_moment -s -o faulthandler_timeout=0
 
 constraints: ## write constraints.txt anew from what is newest today
 	@rm -rf .constraints-venv && $(PYTHON) -m venv .constraints-venv

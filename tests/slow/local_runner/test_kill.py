@@ -29,7 +29,7 @@ from tests.local_runner.history import (
     QUEUED,
     statuses_in_history,
 )
-from tests.slow.torture import Torture, torture
+from tests.slow.local_runner.torture import Torture, torture
 from tests.support.runner_process import RunnerProcess, processes_of
 from tests.support.waiting import wait_until
 
