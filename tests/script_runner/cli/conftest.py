@@ -14,6 +14,7 @@ _WAIT = 'while [ ! -e "$1/go" ]; do sleep 0.05; done'
 SCRIPTS = {
     "args": '#!/bin/sh\nfor each; do printf "[%s]" "$each"; done\n',
     "both": "#!/bin/sh\nprintf 'out \\346\\227\\245\\377'\nprintf 'err\\n' >&2\nexit 3\n",
+    "open": "#!/bin/sh\nprintf 'half a line'\nexit 3\n",
     "live": f"#!/bin/sh\necho first\n{_WAIT}\necho last\n",
     "percent": f"#!/bin/sh\necho 'at 40%'\n{_WAIT}\necho 'at 90%'\n",
     "polite": "#!/bin/sh\ntrap 'echo bye; exit 0' TERM\necho begun\nwhile :; do sleep 0.05; done\n",
