@@ -146,20 +146,31 @@ def agent(path: Path, log_format: LogFormat) -> None:
 @config_option
 @host_option
 @port_option
-def check(path: Path, host: str | None, port: int | None) -> None:
-    """Check a configuration and print what would be served."""
+@click.option("--agent", "is_agent", is_flag=True, help="It is the configuration of an agent.")
+def check(path: Path, host: str | None, port: int | None, is_agent: bool) -> None:
+    """Check a configuration and print what would be served.
+
+    With a cluster it says as well whether the broker can be reached, and which agents are there.
+    """
+    if is_agent:
+        _cluster_commands().check_agent(path)
+        return
     config = _load(path, host, port)
     token = _token()
     _refuse_open_door(config, token)
     click.echo(f"{path} is valid.\n")
     click.echo(f"listens on   {config.server.host}:{config.server.port}")
     click.echo(f"callers      {_callers(config, token)}")
-    click.echo(f"at once      {config.runner.max_concurrent} jobs, the others queue")
+    slots = "as many jobs as the agents have slots"
+    at_once = slots if config.cluster else f"{config.runner.max_concurrent} jobs"
+    click.echo(f"at once      {at_once}, the others queue")
     click.echo(f"history      {config.database} (the last {config.runner.max_jobs} jobs)")
     click.echo(
         f"logs         {config.runner.logs_dir} "
         f"(at most {config.runner.max_log_bytes_per_stream} bytes of a stream)\n"
     )
+    if config.cluster is not None:
+        _cluster_commands().check_cluster(config)
     width = max((len(script.id) for script in config.scripts), default=0)
     for script in config.scripts:
         limit = f"{script.timeout_sec} s" if script.timeout_sec else "no time limit"

@@ -19,7 +19,7 @@ from local_runner.cluster.config import AgentConfig
 from local_runner.cluster.keeper import clock
 from local_runner.cluster.keeping import Keeping
 from local_runner.cluster.lease import Lease
-from local_runner.cluster.link import Link
+from local_runner.cluster.link import Link, end
 from local_runner.cluster.messages import (
     PROTOCOL,
     AgentId,
@@ -120,8 +120,7 @@ class Agent:
                 if task.done():
                     task.result()
         finally:
-            for task in tasks:
-                task.cancel()
+            await end([*tasks, *self._tasks])
             self.keeping.close()
             self.launcher.close()
         log.event("stopped")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from local_runner.cluster.broker import BrokerRefuses, broker
 from local_runner.cluster.config import load_agent
-from local_runner.cluster.link import BrokerAway, Link
+from local_runner.cluster.link import BrokerAway, Link, end
 from local_runner.cluster.messages import AgentId, Gone, agent_inbox, front_subject
 from local_runner.config_file import ConfigError
 
@@ -33,10 +33,11 @@ async def _tell(agent: AgentId, path: Path) -> None:
     config = load_agent(path)
     inbox = agent_inbox(agent.name)
     link = Link(broker(config.nats, config.credentials, inbox), f"keeper of {agent}", _no_clock)
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(link.run())
+    running = asyncio.create_task(link.run())
+    try:
         await say(link, agent, "the agent was killed")
-        running.cancel()
+    finally:
+        await end([running])
 
 
 async def say(link: Link, agent: AgentId, reason: str) -> None:

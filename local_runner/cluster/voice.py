@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
-from local_runner.cluster.link import BrokerAway, Link
+from local_runner.cluster.link import BrokerAway, Link, end
 from local_runner.cluster.messages import AgentId, Tell, agent_subject
 
 
@@ -37,6 +37,4 @@ class Voice:
 
     async def end(self) -> None:
         """End all work."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)

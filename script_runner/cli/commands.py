@@ -265,6 +265,25 @@ def scripts(options: Options) -> int:
     return 0
 
 
+@_command()
+def agents(options: Options) -> int:
+    """List the machines that run the scripts (local-runner with a cluster only).
+
+    In a pipe: name, state, running, slots, labels and host, with tabs between them.
+    """
+    with options.runner() as runner:
+        found = lists.list_scripts(runner)
+        if found.agents is None:
+            raise lists.NoLists(f"The runner at {runner.url} runs all scripts on its own machine.")
+    if options.as_json:
+        output.print_json({"agents": found.document["agents"]})
+    else:
+        from script_runner.cli import tables
+
+        tables.print_agents(found.agents)
+    return 0
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     for stream in (sys.stdout, sys.stderr):

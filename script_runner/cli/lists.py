@@ -86,10 +86,45 @@ class Script:
 
 
 @attrs.define
+class Agent:
+    """A machine that runs scripts for the local runner; see the description."""
+
+    name: str
+    host: str
+    slots: int
+    running: int
+    state: str
+    labels: str
+    """With commas between them."""
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Self:
+        """Read one."""
+        labels = ",".join(str(label) for label in document["labels"])
+        agent = cls(
+            document["name"],
+            document["host"],
+            document["slots"],
+            document["running"],
+            document["state"],
+            labels,
+        )
+        check_types(agent)
+        return agent
+
+
+@attrs.define
 class ScriptList:
-    """The scripts, in the order of the configuration, and the response as it came."""
+    """The scripts, in the order of the configuration, and the response as it came.
+
+    Attributes:
+        scripts: The scripts.
+        agents: The machines that run them; None if it is the runner's own.
+        document: The response as it came.
+    """
 
     scripts: list[Script] = attrs.field(init=False)
+    agents: list[Agent] | None = attrs.field(init=False)
     document: dict[str, Any] = attrs.field(init=False)
 
     @classmethod
@@ -97,6 +132,9 @@ class ScriptList:
         """Read one."""
         listed = cls()
         listed.scripts = [Script.from_dict(script) for script in document["scripts"]]
+        # An older local runner does not speak of agents.
+        agents = document.get("agents")
+        listed.agents = None if agents is None else [Agent.from_dict(agent) for agent in agents]
         listed.document = document
         return listed
 

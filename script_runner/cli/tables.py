@@ -15,7 +15,7 @@ from rich.text import Text
 from generated_client.models import Job
 from script_runner._status import Status, has_ended
 from script_runner.cli import words
-from script_runner.cli.lists import ListedJob, Script
+from script_runner.cli.lists import Agent, ListedJob, Script
 from script_runner.cli.words import harmless
 
 BAR_COLUMNS = 40
@@ -113,6 +113,30 @@ def print_scripts(scripts: Sequence[Script]) -> None:
             Text(", ".join(now), style="cyan")
             if now
             else _text(f"at most {at_once} at once" if at_once else "", "bright_black"),
+        )
+    _print(console, table)
+
+
+def print_agents(agents: Sequence[Agent]) -> None:
+    """Print the agents."""
+    if not sys.stdout.isatty():
+        _print_tabs(
+            (agent.name, agent.state, agent.running, agent.slots, agent.labels, agent.host)
+            for agent in agents
+        )
+        return
+    console = _console()
+    if not agents:
+        console.print(Text("No agents.", style="bright_black"))
+        return
+    table = _table("agent", "state", "running", "labels", "host")
+    for agent in agents:
+        table.add_row(
+            _text(agent.name, "bold"),
+            _text(agent.state, "green" if agent.state == "ready" else "yellow"),
+            f"{agent.running} of {agent.slots}",
+            _text(agent.labels),
+            _text(agent.host, "bright_black"),
         )
     _print(console, table)
 

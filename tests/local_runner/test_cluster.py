@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +21,15 @@ SCRIPTS = {
     "prints": '#!/bin/sh\nseq "$1"\n',
     "gpu": "#!/bin/sh\necho on the gpu\n",
     "tpu": "#!/bin/sh\necho on the tpu\n",
+    "alone": '#!/bin/sh\necho start >> "$1"\nsleep 0.3\necho end >> "$1"\n',
+    "at-home": '#!/bin/sh\npwd\necho "$WHO"\n',
 }
 RULES: Mapping[str, Mapping[str, Any]] = {
     "limited": {"timeoutSec": 1},
     "gpu": {"labels": ["gpu"]},
     "tpu": {"labels": ["tpu"]},
+    "alone": {"maxConcurrent": 1},
+    "at-home": {"workingDir": "/", "env": {"WHO": "me"}, "launcher": ["nice", "-n", "1"]},
 }
 
 
@@ -141,3 +148,59 @@ def test_the_lists_show_the_machines_and_what_runs_where(cluster: Cluster) -> No
     able = {script["id"]: script["agents"] for script in listed["scripts"]}
     assert (able["greet"], able["gpu"], able["tpu"]) == (2, 1, 0)
     cluster.front.cancel(job_id)
+
+
+def test_max_concurrent_of_a_script_counts_over_all_agents(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    file = tmp_path / "order"
+    job_ids = [cluster.front.submit("alone", str(file)) for _ in range(4)]
+
+    assert {cluster.front.ended(job_id)["status"] for job_id in job_ids} == {"succeeded"}
+    assert file.read_text().split() == ["start", "end"] * 4
+
+
+def test_folder_environment_and_launcher_are_those_of_the_agents_file(cluster: Cluster) -> None:
+    assert cluster.front.run("at-home")["stdoutPreview"] == "/\nme\n"
+
+
+def test_check_tells_who_is_there_and_what_nobody_can_run(cluster: Cluster) -> None:
+    check = [sys.executable, "-m", "local_runner", "check", "--config"]
+    front = subprocess.run(
+        [*check, str(cluster.front.folder / "config.json")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    agent = subprocess.run(
+        [*check, str(cluster.agents["fast"].folder / "agent.json"), "--agent"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+
+    assert "broker       lets us in\n" in front
+    assert "agents       fast, plain\n" in front
+    assert "warning: no agent with the labels tpu is there that lists tpu\n" in front
+    assert "broker       lets us in\n" in agent
+
+
+def test_scriptctl_lists_the_agents(cluster: Cluster) -> None:
+    command = [sys.executable, "-m", "script_runner.cli", "--url", cluster.front.url, "agents"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    rows = [line.split("\t")[:5] for line in listed.splitlines()]
+    assert rows == [["fast", "ready", "0", "2", "gpu,big"], ["plain", "ready", "0", "2", ""]]
+
+
+def test_nothing_of_it_is_imported_without_a_cluster() -> None:
+    code = (
+        "import sys, local_runner.cli\n"
+        "print([name for name in sys.modules if 'cluster' in name or 'nats' in name])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
