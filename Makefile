@@ -50,14 +50,14 @@ $(NODE_READY): package.json package-lock.json
 	@npm ci --silent --no-audit --no-fund
 	@touch $@
 
-generate: $(PYTHON_READY) ## generate generated_client/ from openapi/script-runner.yaml
+generate: $(PYTHON_READY) ## generate generated_client/ and the runner's openapi.json from the specs in openapi/
 	@$(PY) -m scripts.generate
 
-check-generated: $(PYTHON_READY) ## fail if generated_client/ is not what the description generates
+check-generated: $(PYTHON_READY) ## fail if they are not what the specs generate
 	@$(PY) -m scripts.generate --check
 
-DESCRIPTIONS := $(filter-out openapi/generator.yaml,$(wildcard openapi/*.yaml))
-lint: setup ## check the code, the dependencies, and the descriptions with their examples
+SPECS := $(filter-out openapi/generator.yaml,$(wildcard openapi/*.yaml))
+lint: setup ## check the code, the dependencies, and the specs with their examples
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 # Everything imported is declared and used. The product imports nothing of the development but, for its type, the
@@ -65,8 +65,8 @@ lint: setup ## check the code, the dependencies, and the descriptions with their
 	@$(BIN)/deptry . --no-ansi
 	@$(BIN)/deptry generated_client script_runner blocks local_runner --no-ansi --ignore DEP002 --per-rule-ignores DEP004=oocana \
 	  --optional-dependencies-dev-groups flow,dev,bench
-	@$(BIN)/openapi-spec-validator $(DESCRIPTIONS)
-	@node_modules/.bin/spectral lint $(DESCRIPTIONS) --ruleset openapi/.spectral.yaml --fail-severity=hint
+	@$(BIN)/openapi-spec-validator $(SPECS)
+	@node_modules/.bin/spectral lint $(SPECS) --ruleset openapi/.spectral.yaml --fail-severity=hint
 
 format: $(PYTHON_READY) ## format the code
 	@$(BIN)/ruff check --fix .
@@ -74,7 +74,7 @@ format: $(PYTHON_READY) ## format the code
 
 typecheck: $(PYTHON_READY) ## check the types (mypy --strict)
 	@$(BIN)/mypy generated_client local_runner script_runner scripts benchmarks tests
-# A block's folder is not named as a package must be, so mypy is handed its text.
+# A block's folder is not named as a package must be, so mypy is handed its code.
 	@for block in blocks/*/__init__.py; do \
 	  $(BIN)/mypy --no-error-summary -c "$$(cat $$block)" || { echo "in $$block" >&2; exit 1; }; done
 
@@ -105,7 +105,7 @@ test-all: setup ## run all tests
 
 check: lint typecheck check-generated test-all ## all that CI checks
 
-package: $(PYTHON_READY) ## make the OOMOL package, the wheel and the sdist in dist/
+package: $(PYTHON_READY) ## make the OOMOL package, openapi.json, the wheel and the sdist in dist/
 	@$(PY) -m scripts.package
 
 bench: $(BENCH_READY) ## measure, and write docs/benchmarks.md (FULL=1 for all sizes)

@@ -4,13 +4,13 @@ import sys
 
 
 def run() -> None:
-    """Run the command line; says what is missing where only the blocks' needs are installed."""
+    """Run the command line; says what is missing if only the blocks' needs are installed."""
     try:
         from local_runner.cli import main
     except ModuleNotFoundError as error:
         sys.exit(
             f"local-runner needs {error.name}, which is not installed: "
-            "pip install 'script-runner-proxy[runner]'"
+            "install the extra runner of script-runner-proxy: pip install '.[runner]' in its folder"
         )
     main(prog_name="local-runner")
 

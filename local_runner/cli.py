@@ -200,7 +200,8 @@ def _cluster_commands() -> ModuleType:
         if (error.name or "").partition(".")[0] != "nats":
             raise
         raise click.ClickException(
-            "a cluster needs nats-py: pip install 'script-runner-proxy[cluster]'"
+            "a cluster needs nats-py: install the extra cluster of script-runner-proxy: "
+            "pip install '.[runner,cluster]' in its folder"
         ) from error
 
 

@@ -13,7 +13,7 @@ def run() -> None:
     except ModuleNotFoundError as error:
         print(
             f"scriptctl needs {error.name}, which is not installed: "
-            "pip install 'script-runner-proxy[cli]'",
+            "install the extra cli of script-runner-proxy: pip install '.[cli]' in its folder",
             file=sys.stderr,
         )
         code = 125

@@ -95,11 +95,11 @@ def documented_keys(title: str) -> dict[str, tuple[str, str]]:
 
 
 def modelled_keys(prefix: str, model: Any) -> dict[str, tuple[str, str]]:
-    """The same of each field of a pydantic model that is no model itself."""
+    """The same of each field of a pydantic model; a model that is always there has keys itself."""
     schema = model.model_json_schema()
     found = {}
     for name, field in schema["properties"].items():
-        if "$ref" in field or "$ref" in field.get("anyOf", [{}])[0]:
+        if "$ref" in field:
             continue
         found[prefix + name] = (kind_of(field), default_of(field))
     return found
@@ -110,6 +110,8 @@ def kind_of(field: dict[str, Any]) -> str:
     field = field.get("anyOf", [field])[0]
     least, most = field.get("minimum"), field.get("maximum")
     match field:
+        case {"$ref": _}:
+            return "object"
         case {"enum": [*words]}:
             return ", ".join(f"`{word}`" for word in words)
         case {"type": "integer" | "number"}:

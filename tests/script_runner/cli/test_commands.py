@@ -277,7 +277,7 @@ def test_the_library_needs_neither_click_nor_rich_and_the_command_says_so(url: s
         ("from script_runner import *", ""),
         (
             "from script_runner.cli.__main__ import run; run()",
-            "pip install 'script-runner-proxy[cli]'",
+            "install the extra cli of script-runner-proxy: pip install '.[cli]' in its folder",
         ),
     ):
         result = subprocess.run(
