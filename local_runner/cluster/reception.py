@@ -153,11 +153,11 @@ class Reception:
         if deciding is None:
             deciding = self._permits[key] = self._voice.spawn(self._decide(agent, permit))
             deciding.add_done_callback(lambda _: self._permits.pop(key, None))
-        self._voice.spawn(self._answer(message, deciding))
+        self._voice.spawn(self._answer(message.reply, deciding))
 
-    async def _answer(self, message: Msg, deciding: asyncio.Task[Order]) -> None:
+    async def _answer(self, reply: str, deciding: asyncio.Task[Order]) -> None:
         order = await asyncio.shield(deciding)
-        await self._voice.say(message.reply, order.encode())
+        await self._voice.say(reply, order.encode())
 
     async def _decide(self, agent: AgentId, permit: Permit) -> Order:
         job_id = permit.job_id
@@ -179,7 +179,7 @@ class Reception:
         process = self._remotes.find(agent, job.record.job_id)
         if process is None or process.has_ended:
             return Order(go=False)
-        return Order(
+        order = Order(
             go=True,
             script_id=job.script.id,
             args=tuple(job.record.args),
@@ -190,6 +190,10 @@ class Reception:
             lease_seconds=self._cluster.lease_seconds,
             replicas=self._cluster.replicas,
         )
+        if not self._voice.can_say(order.encode()):
+            process.lose("its arguments are larger than the broker's max_payload")
+            return Order(go=False)
+        return order
 
     # -- what comes of a script
 

@@ -28,6 +28,13 @@ class Voice:
         with contextlib.suppress(BrokerAway):
             await self._link.publish(subject, data)
 
+    def can_say(self, data: bytes) -> bool:
+        """Whether the broker takes a message of this size."""
+        try:
+            return len(data) <= self._link.max_payload
+        except BrokerAway:
+            return True
+
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Have some work done meanwhile."""
         task = asyncio.create_task(work)

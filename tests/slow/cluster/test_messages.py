@@ -53,7 +53,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cluster(folder: Path) -> Iterator[Cluster]:
     """A cluster of one agent with two slots, with a script that only the front lists."""
     scripts = {**traced(folder), "front-only": "#!/bin/sh\n", "strict": "#!/bin/sh\necho $1\n"}
-    one = Cluster(folder, scripts, agents={"one": {"slots": 2}})
+    scripts["large"] = "#!/bin/sh\n"
+    rules = {"large": {"args": {"maxItems": 20, "itemMaxLength": 200_000}}}
+    one = Cluster(folder, scripts, agents={"one": {"slots": 2}}, rules=rules)
     listed = json.loads((one.front.folder / "scripts.json").read_text())["scripts"]
     mine = [script for script in listed if script["id"] != "front-only"]
     for script in mine:
@@ -214,6 +216,34 @@ def test_the_rules_of_the_agent_hold_too(cluster: Cluster) -> None:
     assert job["stderrPreview"] == (
         "the script was not started: one does not run it: arg[0] does not match pattern\n"
     )
+
+
+def test_arguments_larger_than_the_broker_takes_fail_with_the_reason(cluster: Cluster) -> None:
+    job = cluster.front.run("large", *["x" * 100_000] * 15)
+
+    assert (job["status"], job["code"]) == ("failed", -1)
+    assert job["stderrPreview"] == "its arguments are larger than the broker's max_payload\n"
+    assert cluster.front.run("quick")["status"] == "succeeded"
+
+
+def test_another_file_on_an_agent_is_logged_once(cluster: Cluster, folder: Path) -> None:
+    other = folder / "other.sh"
+    other.write_text("#!/bin/sh\necho other\n")
+    other.chmod(0o755)
+    path = folder / "agent-scripts.json"
+    listed = json.loads(path.read_text())
+    for script in listed["scripts"]:
+        if script["id"] == "quick":
+            script["path"] = str(other)
+    path.write_text(json.dumps(listed))
+
+    def told() -> int:
+        messages = [str(event.get("message")) for event in cluster.front.events]
+        return messages.count("agent one has another file for script quick than here")
+
+    wait_until(told, 30)
+    assert cluster.front.run("quick")["stdoutPreview"] == "other\n"
+    assert told() == 1
 
 
 def test_a_stranger_that_says_it_can_do_everything_holds_nothing_up_for_long(
