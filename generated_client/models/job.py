@@ -25,8 +25,8 @@ class Job:
     is a status added later.
      """
     code: int | None
-    """ The exit code; null until the job has ended. 127 where the script file is missing, 126
-    where it may not be executed, 137 after SIGKILL. **-1 is not an exit code**: the job timed
+    """ The exit code; null until the job has ended. 127 if the script file is missing, 126
+    if it may not be executed, 137 after SIGKILL. **-1 is not an exit code**: the job timed
     out, was cancelled, could not start, or the service ended while it ran.
      """
     started_at: datetime.datetime | None

@@ -117,9 +117,9 @@ def kind_of(field: dict[str, Any]) -> str:
         case {"type": "integer" | "number"}:
             return f"≥ {least:g}" if most is None else f"{least:g}{DASH}{most:.0f}"
         case {"type": "array", "items": {"type": "string"}}:
-            return "texts"
+            return "strings"
         case _:
-            return str({"string": "text"}.get(field["type"], field["type"]))
+            return str(field["type"])
 
 
 def default_of(field: dict[str, Any]) -> str:
@@ -138,8 +138,8 @@ def assert_agree(
 ) -> None:
     assert list(documented) == list(modelled)
     for key, (kind, default) in documented.items():
-        # The model has a path as a text.
-        assert kind.replace("path", "text") == modelled[key][0], key
+        # The model has a path as a string.
+        assert kind.replace("path", "string") == modelled[key][0], key
         if default == "`runner.defaultMode`":
             default = DASH
         assert default == modelled[key][1], key

@@ -92,9 +92,9 @@ def sync_detailed(
 ) -> Response[Error | Job]:
     """Cancel a job
 
-     A queued job is `canceled` at once. A running job is sent SIGTERM: the answer may still say
+     A queued job is `canceled` at once. A running job is sent SIGTERM: the response may still say
     `running`, and the job is `canceled` when the script has ended. A job that had already ended
-    is answered unchanged, so a repeated request does no harm.
+    is returned unchanged, so a repeated request does no harm.
 
     Args:
         job_id (str):
@@ -125,9 +125,9 @@ def sync(
 ) -> Error | Job | None:
     """Cancel a job
 
-     A queued job is `canceled` at once. A running job is sent SIGTERM: the answer may still say
+     A queued job is `canceled` at once. A running job is sent SIGTERM: the response may still say
     `running`, and the job is `canceled` when the script has ended. A job that had already ended
-    is answered unchanged, so a repeated request does no harm.
+    is returned unchanged, so a repeated request does no harm.
 
     Args:
         job_id (str):
@@ -153,9 +153,9 @@ async def asyncio_detailed(
 ) -> Response[Error | Job]:
     """Cancel a job
 
-     A queued job is `canceled` at once. A running job is sent SIGTERM: the answer may still say
+     A queued job is `canceled` at once. A running job is sent SIGTERM: the response may still say
     `running`, and the job is `canceled` when the script has ended. A job that had already ended
-    is answered unchanged, so a repeated request does no harm.
+    is returned unchanged, so a repeated request does no harm.
 
     Args:
         job_id (str):
@@ -184,9 +184,9 @@ async def asyncio(
 ) -> Error | Job | None:
     """Cancel a job
 
-     A queued job is `canceled` at once. A running job is sent SIGTERM: the answer may still say
+     A queued job is `canceled` at once. A running job is sent SIGTERM: the response may still say
     `running`, and the job is `canceled` when the script has ended. A job that had already ended
-    is answered unchanged, so a repeated request does no harm.
+    is returned unchanged, so a repeated request does no harm.
 
     Args:
         job_id (str):

@@ -103,10 +103,10 @@ def sync_detailed(
 ) -> Response[AcceptedJob | Error | Job]:
     """Run a script
 
-     Starts a script and answers at once (`mode: async`, 202) or when the job has ended
+     Starts a script and responds at once (`mode: async`, 202) or when the job has ended
     (`mode: sync`, 200). Without `mode` the script's own mode decides, then the server's default.
 
-    A sync answer holds only the tail of the output (`stdoutPreview`, `stderrPreview`); read the
+    A sync response holds only the tail of the output (`stdoutPreview`, `stderrPreview`); read the
     whole of it with `getJobLogs`. A script that fails is a 200 whose `status` is `failed`.
 
     Not idempotent: a repeated request is a second run.
@@ -140,10 +140,10 @@ def sync(
 ) -> AcceptedJob | Error | Job | None:
     """Run a script
 
-     Starts a script and answers at once (`mode: async`, 202) or when the job has ended
+     Starts a script and responds at once (`mode: async`, 202) or when the job has ended
     (`mode: sync`, 200). Without `mode` the script's own mode decides, then the server's default.
 
-    A sync answer holds only the tail of the output (`stdoutPreview`, `stderrPreview`); read the
+    A sync response holds only the tail of the output (`stdoutPreview`, `stderrPreview`); read the
     whole of it with `getJobLogs`. A script that fails is a 200 whose `status` is `failed`.
 
     Not idempotent: a repeated request is a second run.
@@ -172,10 +172,10 @@ async def asyncio_detailed(
 ) -> Response[AcceptedJob | Error | Job]:
     """Run a script
 
-     Starts a script and answers at once (`mode: async`, 202) or when the job has ended
+     Starts a script and responds at once (`mode: async`, 202) or when the job has ended
     (`mode: sync`, 200). Without `mode` the script's own mode decides, then the server's default.
 
-    A sync answer holds only the tail of the output (`stdoutPreview`, `stderrPreview`); read the
+    A sync response holds only the tail of the output (`stdoutPreview`, `stderrPreview`); read the
     whole of it with `getJobLogs`. A script that fails is a 200 whose `status` is `failed`.
 
     Not idempotent: a repeated request is a second run.
@@ -207,10 +207,10 @@ async def asyncio(
 ) -> AcceptedJob | Error | Job | None:
     """Run a script
 
-     Starts a script and answers at once (`mode: async`, 202) or when the job has ended
+     Starts a script and responds at once (`mode: async`, 202) or when the job has ended
     (`mode: sync`, 200). Without `mode` the script's own mode decides, then the server's default.
 
-    A sync answer holds only the tail of the output (`stdoutPreview`, `stderrPreview`); read the
+    A sync response holds only the tail of the output (`stdoutPreview`, `stderrPreview`); read the
     whole of it with `getJobLogs`. A script that fails is a 200 whose `status` is `failed`.
 
     Not idempotent: a repeated request is a second run.
