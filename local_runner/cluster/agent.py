@@ -77,7 +77,7 @@ class Agent:
         self.keeping = Keeping(self.id, path)
         self.disk = Disk()
         self.launcher = LocalLauncher(given, self.disk)
-        self.allowlist = Allowlist(config, self.disk)
+        self.allowlist = Allowlist(config)
         self._catalog = catalog_of(config.labels, config.scripts)
         self._replicas = 1
         self._jobs: dict[str, AgentJob] = {}

@@ -55,10 +55,11 @@ class Source(Protocol):
 class Allowlist:
     """The scripts that may run, as their file has them now; it belongs to one event loop."""
 
-    def __init__(self, config: Source, disk: Disk) -> None:
-        """Begin with the scripts of a configuration that was just read; `disk` reads them again."""
+    def __init__(self, config: Source) -> None:
+        """Begin with the scripts of a configuration that was just read."""
         self._config = config
-        self._disk = disk
+        # Its own: a log that cannot be written now must not keep others from a run.
+        self._thread = Disk(threads=1)
         self._rules = Rules(config.scripts)
         self._seen: _Look | None = None
         """How the file looked when it was last read, None if it may have changed since."""
@@ -90,7 +91,7 @@ class Allowlist:
                 return
             fault: str | None = None
             try:
-                scripts = await self._disk.run(self._config.read_scripts)
+                scripts = await self._thread.run(self._config.read_scripts)
             except ConfigError as error:
                 fault = str(error)
             else:

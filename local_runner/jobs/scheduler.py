@@ -62,7 +62,7 @@ class Scheduler:
         self._workers = workers
         self._local = launcher or LocalLauncher()
         self._disk = self._local.disk
-        self._allowlist = Allowlist(config, self._disk)
+        self._allowlist = Allowlist(config)
         self._launcher: Launcher = workers or self._local
         self._retention = Retention(store, config.runner, self._disk)
         self._seq = store.last_seq

@@ -67,9 +67,9 @@ def _this_and_its_ancestors() -> frozenset[int]:
 class Carriers:
     """Looks for the processes of jobs; who asks meanwhile shares the next look at all processes."""
 
-    def __init__(self, disk: Disk) -> None:
-        """Prepare; `disk` has the threads for it."""
-        self._disk = disk
+    def __init__(self) -> None:
+        """Start the thread that looks: a disk that hangs must not keep a script from its end."""
+        self._thread = Disk(threads=1)
         self._asked: dict[str, tuple[int, _Found]] = {}
         self._looking: asyncio.Task[None] | None = None
 
@@ -86,7 +86,7 @@ class Carriers:
             asked, self._asked = self._asked, {}
             groups = {job_id: group for job_id, (group, _) in asked.items()}
             try:
-                processes = await self._disk.run(functools.partial(find_carriers, groups))
+                processes = await self._thread.run(functools.partial(find_carriers, groups))
             except Exception as error:
                 for _, found in asked.values():
                     found.set_exception(error)

@@ -46,11 +46,11 @@ class LocalLauncher:
 
         Args:
             given: What scripts get; what this process has, by default.
-            disk: The threads that look for processes; some of its own by default.
+            disk: The threads for what may take long; some of its own by default.
         """
         self.given = given or Given.now()
         self.disk = disk or Disk()
-        self.carriers = Carriers(self.disk)
+        self.carriers = Carriers()
         self.leftovers = Leftovers()
         self.pids: set[int] = set()
 

@@ -25,15 +25,18 @@ class Disk:
     They end when nobody has it any more and all is done.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = THREADS) -> None:
         """Start the threads.
+
+        Args:
+            threads: How many. Work that must go on while others wait for a disk has its own.
 
         Raises:
             RuntimeError: If the system has no threads to give.
         """
         self._work: _Work = queue.SimpleQueue()
-        weakref.finalize(self, _end, self._work)
-        for number in range(THREADS):
+        weakref.finalize(self, _end, self._work, threads)
+        for number in range(threads):
             # Daemons: a disk that hangs must not keep the process from ending.
             threading.Thread(
                 target=_serve, args=[self._work], name=f"disk-{number}", daemon=True
@@ -53,8 +56,8 @@ def _serve(queued: _Work) -> None:
         del work
 
 
-def _end(queued: _Work) -> None:
-    for _ in range(THREADS):
+def _end(queued: _Work, threads: int) -> None:
+    for _ in range(threads):
         queued.put(None)
 
 

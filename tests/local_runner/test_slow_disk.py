@@ -15,12 +15,14 @@ import pytest
 
 from local_runner.jobs.record import JobRecord, Status
 from local_runner.storage import database, job_logs, log_file
+from local_runner.storage import disk as threads
 from local_runner.storage.history import Store
 from tests.local_runner.served import ENOUGH, Served, serving
 
 FLOOD_BYTES = 8 * 1024 * 1024
 SCRIPTS = {
     "prints": "#!/bin/sh\necho hello\n",
+    "waits": '#!/bin/sh\ntouch "$1"\nexec sleep 300\n',
     "touches": '#!/bin/sh\ntouch "$1"\n',
     "floods": f"#!/bin/sh\nhead -c {FLOOD_BYTES} /dev/zero\n",
 }
@@ -31,6 +33,7 @@ class HangingDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
         self.hangs = threading.Event()
+        self.held = 0
         self._goes_on = threading.Event()
         self._call: Callable[..., Any] = getattr(os, name)
         system = type("System", (), {"__getattr__": lambda _, other: getattr(os, other)})()
@@ -38,6 +41,7 @@ class HangingDisk:
         monkeypatch.setattr(module, "os", system)
 
     def _hang(self, *args: Any) -> Any:
+        self.held += 1
         self.hangs.set()
         assert self._goes_on.wait(ENOUGH)
         return self._call(*args)
@@ -49,7 +53,7 @@ class HangingDisk:
 
 @contextlib.asynccontextmanager
 async def served(folder: Path, disk: HangingDisk) -> AsyncIterator[Served]:
-    async with serving(folder, SCRIPTS) as runner:
+    async with serving(folder, SCRIPTS, maxConcurrent=threads.THREADS + 1) as runner:
         try:
             yield runner
         finally:
@@ -96,6 +100,29 @@ async def test_nobody_else_waits_for_a_log_that_cannot_be_written_now(
         job = await hangs
         page = await request(runner, "GET", f"/jobs/{job['jobId']}/logs")
         assert (job["status"], page["data"]) == ("succeeded", "hello\n")
+
+
+async def test_jobs_start_and_end_while_as_many_logs_hang_as_there_are_threads_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = HangingDisk(monkeypatch, log_file, "write")
+    async with served(tmp_path, disk) as runner:
+        for _ in range(threads.THREADS):
+            run(runner, "prints")
+        await until(lambda: disk.held == threads.THREADS)
+        canceled = run(runner, "waits", str(tmp_path / "first"))
+        await until((tmp_path / "first").exists)
+        job_id = (await request(runner, "GET", "/jobs"))["jobs"][0]["jobId"]
+
+        assert (await request(runner, "POST", f"/jobs/{job_id}/cancel"))["ok"]
+        assert (await canceled)["status"] == "canceled"
+
+        scripts = json.loads((tmp_path / "scripts.json").read_text())
+        for script in scripts["scripts"]:
+            script["timeoutSec"] = 1
+        (tmp_path / "scripts.json").write_text(json.dumps(scripts))
+        ended = await run(runner, "waits", str(tmp_path / "second"))
+        assert ended["status"] == "timed_out"
 
 
 async def test_a_script_waits_while_much_of_its_output_waits_and_loses_none(
