@@ -24,6 +24,7 @@ SCRIPTS = {
     "big": f'#!/bin/sh\nseq -f "第 %.0f 行 ✓" 1 {LINES}\n',
     "bytes": "#!/bin/sh\nprintf '\\377\\376 a\\r\\n\\342\\200\\250b\\n\\346\\227'\n",
     "flood": "#!/bin/sh\nyes 0123456789 | head -c 3000000\n",
+    "complain": "#!/bin/sh\nyes 0123456789 | head -c 3000000 >&2\n",
     "sleep": "#!/bin/sh\necho started; sleep $1; echo done\n",
     "slow": "#!/bin/sh\nsleep 30\n",
     "gate": '#!/bin/sh\n: >"$1.$$"; while [ ! -e "$1" ]; do sleep 0.5; done; echo open\n',
@@ -101,15 +102,18 @@ def test_lines_are_read_from_any_place(runner: RunnerProcess) -> None:
         assert logs["total_lines"] == LINES
 
 
-def test_output_that_the_runner_cut_is_flagged_and_warned_of(runner: RunnerProcess) -> None:
+@pytest.mark.parametrize(("script_id", "stream"), [("flood", "stdout"), ("complain", "stderr")])
+def test_output_that_the_runner_cut_is_flagged_and_warned_of(
+    runner: RunnerProcess, script_id: str, stream: str
+) -> None:
     context = RecordingContext()
-    outputs = run(runner, "run-script-sync", context, script_id="flood")
+    outputs = run(runner, "run-script-sync", context, script_id=script_id)
+    job_id = outputs["job_id"]
     assert outputs["truncated"] is True
-    assert len(outputs["stdout"]) == LOG_LIMIT
+    assert len(outputs[stream]) == LOG_LIMIT
     assert len(context.warnings) == 1
-    assert "stdout" in context.warnings[0]
-    assert outputs["job_id"] in context.warnings[0]
-    logs = run(runner, "get-job-logs", context, job_id=outputs["job_id"], limit=1)
+    assert f"The {stream} of job {job_id} is cut" in context.warnings[0]
+    logs = run(runner, "get-job-logs", context, job_id=job_id, stream=stream, limit=1)
     assert (logs["logs"], logs["truncated"]) == (["0123456789"], True)
     assert len(context.warnings) == 2
 
