@@ -1,12 +1,13 @@
 // The frame of the page: which view is open, and when the runner is asked again.
 import { call } from "./api.js";
-import { h, show } from "./dom.js";
+import { chips, h, show } from "./dom.js";
 import { Job } from "./job.js";
 import { Jobs, link } from "./jobs.js";
 
 const SOON = 500, BUSY = 3000, IDLE = 15_000, HIDDEN = 60_000; // milliseconds from one request to the next
 const at = (id) => document.getElementById(id);
-let view, timer, trouble, seen, scripts = [], delay = SOON;
+const soon = () => [(delay = SOON), refresh()];
+let view, timer, trouble, seen, scripts = [], agents, delay = SOON;
 
 function open() {
   const [path, given] = location.hash.slice(1).split("?");
@@ -21,19 +22,14 @@ function open() {
   soon();
 }
 
-function soon() {
-  delay = SOON;
-  refresh();
-}
-
 /** Ask, and ask again: soon while something changes, ever later while nothing does. */
 async function refresh() {
   const mine = view;
   clearTimeout(timer);
   try {
-    ({ scripts } = await call("scripts"));
+    ({ scripts, agents } = await call("scripts"));
     const { busy, ...state } = await mine.load(scripts);
-    const now = JSON.stringify([scripts, state]);
+    const now = JSON.stringify([scripts, agents, state]);
     delay = now === seen && !trouble ? Math.min(delay * 1.5, busy ? BUSY : IDLE) : SOON;
     [seen, trouble, mine.refused] = [now, null, null];
   } catch (error) {
@@ -54,14 +50,22 @@ function render() {
   show(at("main"), view.render());
   show(at("scripts"), [{ id: "" }, ...scripts].map(({ id, running, queued }) => h("li", { key: `script ${id}` },
     h("a", { href: link(id), "aria-current": id === script && "page" }, id || "All jobs", id && counts(running, queued)))));
+  at("agents").hidden = !agents?.length;
+  show(at("agents"), [h("h2", {}, "Agents"), h("ul", {}, agents?.map(agent))]);
   const sum = (key) => scripts.reduce((total, each) => total + each[key], 0);
   show(at("load"), [counts(sum("running"), sum("queued"))]);
   show(at("trouble"), trouble ? [h("p", {}, saying(trouble)), h("button", { onclick: soon }, "Try now")] : []);
   if (view.job && at("said").textContent !== view.title) at("said").textContent = view.title;
 }
 
-const counts = (running, queued) =>
-  h("span.counts", {}, [running && `${running} running`, queued && `${queued} queued`].filter(Boolean).join(", "));
+const counts = (running, queued, more) =>
+  h("span.counts", {}, [running && `${running} running`, queued && `${queued} queued`, more].filter(Boolean).join(", "));
+
+function agent({ name, host, labels, slots, running, state }) {
+  const free = `${Math.max(0, slots - running)} of ${slots} slots free`;
+  const can = { draining: "draining: takes no more jobs", away: "away: it does not respond" }[state] ?? free;
+  return h("li", { key: `agent ${name}`, title: host }, h("span.name", {}, name), chips(labels), counts(running, 0, can));
+}
 
 function saying({ status, message }) {
   if (status === 401) return "This runner wants its token. Reload the page and give it as the password; any user name will do.";

@@ -3,7 +3,7 @@ import { call, jobLink } from "./api.js";
 import { STATUSES, ago, badge, chips, duration, h, took } from "./dom.js";
 import { Form } from "./form.js";
 
-const argsOf = new Map(); // the arguments of jobs that were listed: a job alone does not tell them
+const listed = new Map(); // jobs as they were listed: a job alone tells neither its arguments nor its worker
 const query = (given) => new URLSearchParams(Object.entries(given).filter(([, value]) => value));
 
 export function link(scriptId, given = {}) {
@@ -12,15 +12,15 @@ export function link(scriptId, given = {}) {
 
 async function list(given) {
   const page = await call(`jobs?${query(given)}`);
-  if (argsOf.size > 5000) argsOf.clear();
-  for (const { jobId, args } of page.jobs) argsOf.set(jobId, args);
+  if (listed.size > 5000) listed.clear();
+  for (const { jobId, args, worker, startedAt } of page.jobs) listed.set(jobId, { args, worker, startedAt });
   return page;
 }
 
-/** The arguments of a job; undefined if it is not among the newest of its script. */
-export async function argumentsOf({ jobId, scriptId }) {
-  if (!argsOf.has(jobId)) await list({ scriptId, limit: 500 });
-  return argsOf.get(jobId);
+/** The arguments of a job and its worker since it was started; undefined if it is not among the newest of its script. */
+export async function listedJob({ jobId, scriptId, startedAt }) {
+  if (listed.get(jobId)?.startedAt !== startedAt) await list({ scriptId, limit: 500 });
+  return listed.get(jobId);
 }
 
 export class Jobs {
@@ -58,8 +58,11 @@ export class Jobs {
   #about(script = this.script) {
     if (!script) return [h("p.lead", {}, "It is not in the configuration any more. Its jobs are still here.")];
     const limit = script.timeoutSec ? `time limit ${duration(script.timeoutSec * 1000, 0)}` : "no time limit";
-    const facts = [limit, script.maxConcurrent && ` · at most ${script.maxConcurrent} at once`];
-    return [h("p.lead", {}, script.description), h("p.muted", {}, facts), this.form.render(script.args), h("h2", {}, "Jobs")];
+    const where = script.agents !== null && script.labels.length > 0 && ` · only on agents with ${script.labels.join(", ")}`;
+    const facts = [limit, script.maxConcurrent && ` · at most ${script.maxConcurrent} at once`, where];
+    const waits = script.agents === 0 && "No agent can run it now: its jobs wait until one can.";
+    return [h("p.lead", {}, script.description), h("p.muted", {}, facts), h("p.late", {}, waits),
+      this.form.render(script.args), h("h2", {}, "Jobs")];
   }
 
   #empty() {
@@ -74,6 +77,6 @@ export class Jobs {
 function row(job, isNamed) {
   const args = job.args.length || isNamed ? chips(job.args) : h("span.chips muted", {}, "no arguments");
   const name = isNamed && h("span.name", {}, job.scriptId);
-  const parts = [badge(job.status), name, args, h("span.took", {}, took(job)), ago(job.createdAt)];
+  const parts = [badge(job.status), name, args, h("span.took", {}, [job.worker, took(job)].filter(Boolean).join(" · ")), ago(job.createdAt)];
   return h("li", { key: job.jobId }, h("a", { href: jobLink(job.jobId) }, parts));
 }

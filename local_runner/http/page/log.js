@@ -8,9 +8,8 @@ const bytes = (text) => new TextEncoder().encode(text).length;
 
 /** Output as it would stand on a terminal without colours: of what a line overwrote, the last state. */
 function plain(raw) {
-  const lines = raw.replace(ESCAPES, "").split("\n");
-  const shown = lines.map((line) => line.split("\r").findLast(Boolean) ?? "");
-  return shown.join("\n").replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, "");
+  const lines = raw.replace(ESCAPES, "").split("\n").map((line) => line.split("\r").findLast(Boolean) ?? "");
+  return lines.join("\n").replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, "");
 }
 
 export class Log {
@@ -74,12 +73,11 @@ export class Log {
   }
 
   render(job) {
-    const isPart = this.#start > 0 || this.#end < this.#size;
+    const [back, on] = [this.#start > 0, this.#end < this.#size], isPart = back || on;
     const number = (bytes) => bytes.toLocaleString("en");
     const of = isPart ? `bytes ${number(this.#start)} to ${number(this.#end)} of ${number(this.#size)}` : `${number(this.#size)} bytes`;
     const button = (name, can) =>
       h("button", { "aria-disabled": String(!can), onclick: () => can && this.#next(() => this.#go(name)) }, name);
-    const [back, on] = [this.#start > 0, this.#end < this.#size];
     const full = job[`${this.stream}Truncated`] && "The log is full: what came after this was thrown away (maxLogBytesPerStream).";
     return h("section.log card", { key: `${this.jobId} ${this.stream}`, "aria-label": this.stream },
       h("header", {}, h("h2", {}, this.stream), h("span.muted", {}, of),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.local_runner.talk import TAP, Tap
+from tests.support.cluster import Cluster
 from tests.support.runner_process import RunnerProcess
 
 LINES = 60_000
@@ -335,6 +337,38 @@ def test_a_page_left_open_goes_on_when_the_runner_is_back(
     with runner:
         status(tab, "Cancelled")
         expect(tab.locator("#trouble")).to_be_empty()
+
+
+def test_the_agents_of_a_cluster_are_shown_and_which_of_them_runs_a_job(
+    tab: Page, tmp_path: Path
+) -> None:
+    rules = {"print": {"labels": ["gpu"]}, "nothing": {"labels": ["tape"]}}
+    agents = {"box": {"labels": ["gpu"], "slots": 2}}
+    with (
+        Cluster(tmp_path / "cluster", SCRIPTS, agents=agents, rules=rules) as cluster,
+        Tap(tmp_path) as tap,
+    ):
+        tab.goto(f"{cluster.front.url}/#script/nothing")
+        box = tab.get_by_role("region", name="Agents").get_by_role("listitem")
+        expect(box).to_have_text("boxgpu2 of 2 slots free")
+        expect(tab.locator("main")).to_contain_text("No agent can run it now")
+        tab.get_by_role("button", name="Run nothing").click()
+        expect(tab.locator("main")).to_contain_text("waits for an agent that can run it")
+
+        tab.get_by_role("link", name="print").click()
+        expect(tab.locator("main")).to_contain_text("only on agents with gpu")
+        expect(tab.locator("main")).not_to_contain_text("No agent can run it now")
+        tab.goto(f"{cluster.front.url}/#job/{cluster.front.submit('tap', tap.path)}")
+        expect(tab.locator("main > .actions")).to_contain_text(re.compile(r"Running.* · on box · "))
+        expect(tab.locator("main > .chips")).to_have_text(tap.path)
+        expect(box).to_have_text("boxgpu1 running, 1 of 2 slots free")
+        tab.get_by_role("link", name="All jobs").click()
+        expect(tab.locator(".jobs li").first).to_contain_text(re.compile(r"tap/.*box · \d+ s"))
+
+        cluster.agents["box"].send_signal(signal.SIGTERM)
+        expect(box).to_have_text("boxgpu1 running, draining: takes no more jobs")
+        tab.get_by_role("link", name="print").click()
+        expect(tab.locator("main")).to_contain_text("No agent can run it now")
 
 
 TEXTS = """() => {
