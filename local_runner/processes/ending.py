@@ -16,6 +16,10 @@ from local_runner.processes.carriers import Carriers
 LOOK_SECONDS = 0.05
 """How often is looked what is left, once the script itself has ended."""
 
+LOOK_SHARE = 5
+"""How many times as long as a look takes is waited for the next, so that it costs little of a core
+however many processes there are."""
+
 KILL_SECONDS = 1.0
 """How long what was killed may take to be gone."""
 
@@ -37,7 +41,8 @@ class Ending:
         self._carriers = carriers
         self._exited = exited
         self._loop = asyncio.get_running_loop()
-        self._hurried = False
+        self._hurried = asyncio.Event()
+        self._look_seconds = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -51,9 +56,10 @@ class Ending:
         self._task = asyncio.create_task(self._end())
 
     def hurry(self) -> None:
-        """Send SIGKILL now."""
-        self._signal_group(signal.SIGKILL)
-        self._hurried = True
+        """Send SIGKILL now, and to what has left the group after the next look."""
+        if self._task is None or not self._task.done():
+            self._signal_group(signal.SIGKILL)
+            self._hurried.set()
 
     async def done(self) -> None:
         """Wait until nothing is left, or what is left cannot be ended; not at all if not begun."""
@@ -69,6 +75,7 @@ class Ending:
             return
         give_up = self._loop.time() + KILL_SECONDS
         while True:
+            self._hurried.clear()
             self._signal_group(signal.SIGKILL)
             left = await self._left() or []
             refused = self._signal(left, signal.SIGKILL)
@@ -85,18 +92,24 @@ class Ending:
                 await self._exited.wait()
         while not (self._exited.is_set() and await self._left() == []):
             left = deadline - self._loop.time()
-            if left <= 0 or self._hurried:
+            if left <= 0 or self._hurried.is_set():
                 return False
-            await asyncio.sleep(min(left, LOOK_SECONDS))
+            pause = max(LOOK_SECONDS, LOOK_SHARE * self._look_seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, pause)):
+                    await self._hurried.wait()
         return True
 
     async def _left(self) -> list[psutil.Process] | None:
         """The processes that are left; None if it cannot be told which."""
+        begun = self._loop.time()
         try:
             return await self._carriers.of(self._job_id, self._group)
         except OSError:
             # No file is free to look with. The group can be asked without one.
             return None if self._signal_group(0) else []
+        finally:
+            self._look_seconds = self._loop.time() - begun
 
     def _is_in_group(self, process: psutil.Process) -> bool:
         try:

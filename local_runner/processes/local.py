@@ -139,8 +139,8 @@ class ScriptProcess:
         return True
 
     def kill(self) -> None:
-        """Send SIGKILL now, unless the script itself has ended."""
-        if not self._has_exited():
+        """Send SIGKILL now, unless the script itself has ended without being told."""
+        if self._ending.has_begun or not self._has_exited():
             self._ending.hurry()
 
     def abandon(self) -> None:

@@ -283,6 +283,26 @@ def test_a_second_signal_ends_at_once_what_has_left_the_group(tmp_path: Path) ->
     assert processes_of(job_id) == []
 
 
+def test_a_second_signal_hurries_after_the_script_itself_has_ended(tmp_path: Path) -> None:
+    with RunnerProcess(tmp_path, SCRIPTS, runner={"killGraceSeconds": 300}) as runner:
+        job_id = submit(runner, "stubborn")
+        os.kill(runner.pid, signal.SIGTERM)
+        # `sh` and its `sleep` are left, which have left the session of the script.
+        path = str(tmp_path / "stubborn.sh")
+        wait_until(lambda: not any(path in words(process) for process in processes_of(job_id)))
+        assert runner.stop() == 0
+
+    assert processes_of(job_id) == []
+
+
+def words(process: psutil.Process) -> list[str]:
+    """The command line of a process; empty if it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def test_what_a_script_starts_to_tidy_up_has_the_grace(tmp_path: Path) -> None:
     with RunnerProcess(tmp_path, SCRIPTS, runner={"killGraceSeconds": 5}) as runner:
         job_id = submit(runner, "tidies")
