@@ -175,10 +175,13 @@ class LiveJob:
             self._process.kill()
 
     async def _finish(self, status: Status, code: int, duration_ms: int) -> None:
-        """Put the end of the job, now, into the record."""
+        """Put the end of the job, now, into the record, all at once: it may be looked at."""
+        logs = self._logs
+        previews = await logs.previews(ended=True) if logs is not None else None
         mark_ended(self.record, status, code, duration_ms)
-        if self._logs is not None:
-            await self._take_output(self._logs)
+        if logs is not None and previews is not None:
+            self._take_sizes(logs)
+            self.record.stdout_preview, self.record.stderr_preview = previews
         if self.failure is not None:
             self.record.stderr_preview = f"{self.record.stderr_preview}\n{self.failure}\n".lstrip(
                 "\n"
@@ -247,10 +250,11 @@ class LiveJob:
         record.stdout_truncated, record.stderr_truncated = stdout.truncated, stderr.truncated
 
     async def _take_output(self, logs: JobLogs) -> None:
-        """Put what the logs hold by now into the record."""
+        """Put what the logs hold by now into the record, unless the job ends meanwhile."""
         self._take_sizes(logs)
-        record = self.record
-        record.stdout_preview, record.stderr_preview = await logs.previews(ended=record.has_ended)
+        previews = await logs.previews(ended=False)
+        if not self.record.has_ended:
+            self.record.stdout_preview, self.record.stderr_preview = previews
 
 
 def mark_ended(record: JobRecord, status: Status, code: int, duration_ms: int) -> None:

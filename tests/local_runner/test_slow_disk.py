@@ -148,6 +148,70 @@ async def test_a_script_waits_while_much_of_its_output_waits_and_loses_none(
     assert (tmp_path / "logs" / job["stdoutRef"]).stat().st_size == FLOOD_BYTES
 
 
+class HeldPreviews:
+    """A job that ends when it is let, and the threads that make its previews, held up."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, *, of_the_end: bool) -> None:
+        self.hang, self.go_on = threading.Event(), threading.Event()
+        self._folder = folder
+        make = job_logs.LogWriter.preview
+
+        def preview(writer: job_logs.LogWriter, *, ended: bool) -> str:
+            made = make(writer, ended=ended)
+            if ended == of_the_end:
+                self.hang.set()
+                assert self.go_on.wait(ENOUGH)
+            return made
+
+        monkeypatch.setattr(job_logs.LogWriter, "preview", preview)
+
+    @contextlib.asynccontextmanager
+    async def job(self) -> AsyncIterator[tuple[Served, Any, str]]:
+        """The runner, the request that runs the job, and the path of the job; it prints `one`."""
+        lasts = '#!/bin/sh\necho one\nuntil [ -e "$1" ]; do sleep 0.02; done\necho two\n'
+        limit = job_logs.SMALL_BYTES + 1
+        async with serving(self._folder, {"lasts": lasts}, previewMaxBytes=limit) as runner:
+            running = run(runner, "lasts", str(self._folder / "end"))
+            await until(lambda: any((self._folder / "logs").glob("*.log")))
+            (job,) = (await request(runner, "GET", "/jobs"))["jobs"]
+            yield runner, running, f"/jobs/{job['jobId']}"
+
+    def end(self) -> None:
+        """Let the script end."""
+        (self._folder / "end").touch()
+
+
+async def test_a_slow_poll_changes_nothing_of_a_job_that_has_ended_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = HeldPreviews(monkeypatch, tmp_path, of_the_end=False)
+    async with held.job() as (runner, running, path):
+        poll = asyncio.create_task(request(runner, "GET", path))
+        await until(held.hang.is_set)
+        held.end()
+        ended = await running
+        held.go_on.set()
+        shown = await poll
+
+    assert (ended["status"], ended["stdoutPreview"]) == ("succeeded", "one\ntwo\n")
+    assert (shown["status"], shown["stdoutPreview"]) == ("succeeded", "one\ntwo\n")
+
+
+async def test_a_job_has_not_ended_before_its_previews_are_those_of_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = HeldPreviews(monkeypatch, tmp_path, of_the_end=True)
+    async with held.job() as (runner, running, path):
+        held.end()
+        await until(held.hang.is_set)
+        shown = await request(runner, "GET", path)
+        held.go_on.set()
+        ended = await running
+
+    assert shown["status"] == "running"
+    assert (ended["status"], ended["stdoutPreview"]) == ("succeeded", "one\ntwo\n")
+
+
 async def test_a_job_runs_while_its_record_is_on_the_way_to_the_disk_but_is_not_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
