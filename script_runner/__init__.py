@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from script_runner._async_client import AsyncScriptRunner
-    from script_runner._client import ScriptRunner, connect, disconnect
+    from script_runner._client import ScriptRunner
+    from script_runner._connect import connect, disconnect
     from script_runner._settings import Settings
     from script_runner._status import Status, has_ended
     from script_runner.errors import (
@@ -58,8 +59,8 @@ _HOMES = {
     "Settings": "_settings",
     "Status": "_status",
     "Stream": "logs",
-    "connect": "_client",
-    "disconnect": "_client",
+    "connect": "_connect",
+    "disconnect": "_connect",
     "has_ended": "_status",
 }
 """The module of each name that is not one of `errors`."""

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from script_runner._settings import CONTAINER_HOST
+from script_runner._validation import string
 from script_runner.errors import InvalidInput
 
 MAX_PORT = 65_535
@@ -75,21 +76,18 @@ def address_of(url: str, name: str, token: str | None = None) -> Address:
             proxy of the environment cannot be used.
     """
     checked = _checked(url, name)
-    if token is not None:
-        if not isinstance(token, str) or not token:
-            raise InvalidInput("token must be a string that is not empty")
-        try:
-            checked = checked.copy_with(username="any", password=token)
-        except (UnicodeEncodeError, httpx.InvalidURL):
-            raise InvalidInput("token cannot be sent") from None
     plain = checked.copy_with(userinfo=b"")
     authorization: str | None = None
     secrets: tuple[str, ...] = ()
-    if checked.userinfo:
-        authorization, secrets = _basic_auth(checked), _secrets_of(checked)
+    if token is not None:
+        user, password = "any", string("token", token)
+    else:
+        user, password = checked.username, checked.password
+    if user or password:
+        authorization, secrets = _basic_auth(user, password), _secrets_of(user, password)
     proxy = _proxy_for(plain)
     if proxy is not None and proxy.userinfo:
-        secrets += _secrets_of(proxy)
+        secrets += _secrets_of(proxy.username, proxy.password)
     return Address(plain, authorization, proxy, secrets)
 
 
@@ -145,21 +143,20 @@ def _why_not_found(url: httpx.URL) -> str | None:
 # -- credentials
 
 
-def _basic_auth(url: httpx.URL) -> str:
-    credentials = f"{url.username}:{url.password}".encode()
-    return "Basic " + base64.b64encode(credentials).decode("ascii")
+def _basic_auth(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
-def _secrets_of(url: httpx.URL) -> tuple[str, ...]:
-    """What a server could repeat of the credentials in a URL: the password, and the header.
+def _secrets_of(user: str, password: str) -> tuple[str, ...]:
+    """What a server could repeat of credentials: the password, and the header.
 
     The user name is no secret beside a password: it may be any word, such as `any`. Without a
     password it is what lets one in, and is one.
     """
-    secret = url.password or url.username
-    header = _basic_auth(url).split()[1]
-    encoded = base64.b64encode(secret.encode()).decode("ascii")
+    secret = password or user
     in_path = urllib.parse.quote(secret, safe="")
+    header = _basic_auth(user, password).split()[1]
+    encoded = base64.b64encode(secret.encode()).decode("ascii")
     return secret, in_path, header, header.rstrip("="), encoded, encoded.rstrip("=")
 
 
@@ -173,8 +170,9 @@ def _proxy_for(url: httpx.URL) -> httpx.URL | None:
     host = url.host
     if not value or _is_loopback(host) or host == CONTAINER_HOST:
         return None
-    # Outside of the environment, where macOS and Windows keep such a list.
-    if is_excepted(url, proxies.get("no", "")) or urllib.request.proxy_bypass(host):
+    no_proxy = proxies.get("no")
+    # macOS and Windows have such a list outside of the environment.
+    if is_excepted(url, no_proxy) if no_proxy else urllib.request.proxy_bypass(host):
         return None
     variable = f"{url.scheme.upper()}_PROXY or ALL_PROXY"
     try:

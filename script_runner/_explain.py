@@ -11,7 +11,7 @@ import httpx
 from generated_client.errors import UnexpectedStatus
 from generated_client.models import Error
 from script_runner._address import Address
-from script_runner._http import Exchange, NotHttp, ResponseTooLarge
+from script_runner._exchange import Exchange, NotHttp, ResponseTooLarge
 from script_runner._redaction import Redaction
 from script_runner._settings import CONTAINER_HOST
 from script_runner._validation import check_types

@@ -81,6 +81,7 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
+        """Open a connection to the first of the addresses that takes it."""
         addresses = _look_up(host, port, timeout)
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for tried, address in enumerate(addresses):
@@ -186,6 +187,7 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """Open a connection; see `Backend.connect_tcp`."""
         left = _left(timeout, httpcore.ConnectTimeout)
         # It tries all addresses at once.
         stream = await self._backend.connect_tcp(

@@ -28,16 +28,16 @@ class Redaction:
     def __init__(self, secrets: Iterable[str]) -> None:
         """Name the secrets; an empty string is none."""
         self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+        self._bare = [bare for secret in self._secrets if (bare := _bare(secret))]
 
     def __call__(self, text: str) -> str:
         """The text without the secrets. To be asked before it is cut: half of one is not known."""
         for secret in self._secrets:
             text = text.replace(secret, INSTEAD)
-        if self._secrets and any(
-            secret in decoded for decoded in _decoded(text) for secret in self._secrets
-        ):
-            return INSTEAD
-        return text
+        if not self._bare:
+            return text
+        decoded = "\0".join(map(_bare, _decoded(text)))
+        return INSTEAD if any(secret in decoded for secret in self._bare) else text
 
     def start(self, raw: bytes, size: int) -> str:
         """At most so many characters of the start of a long text, without the secrets."""
@@ -46,19 +46,29 @@ class Redaction:
         return self(raw[: 4 * size + longest].decode("utf-8", "replace"))[:size]
 
 
+def _bare(text: str) -> str:
+    """A text without backslashes: how many of them are an escape depends on who has written it."""
+    return text.replace("\\", "")
+
+
 def _decoded(text: str) -> Iterator[str]:
     """A text decoded once, twice and so on."""
     for _ in range(MAX_DECODINGS):
-        yield text.replace("\\", "")
+        yield text
         yield urllib.parse.unquote_plus(text)
         yield text.encode("latin-1", "replace").decode("utf-8", "replace")
-        decoded = _ESCAPE.sub(_unescaped, html.unescape(urllib.parse.unquote(text)))
+        unquoted = html.unescape(urllib.parse.unquote(text))
+        yield _ESCAPE.sub(lambda escape: _CONTROLS.get(escape[4], escape[0]), unquoted)
+        decoded = _ESCAPE.sub(_unescaped, unquoted)
         # Two escapes may stand for the halves of one character.
         decoded = decoded.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if decoded == text:
             return
         text = decoded
     yield text
+
+
+_CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def _unescaped(escape: re.Match[str]) -> str:

@@ -69,7 +69,7 @@ def whole_number(name: str, value: object, *, least: int) -> int:
     Raises:
         InvalidInput: If it is no number, has a fraction, or is less than `least`.
     """
-    if _is_number(value) and math.isfinite(value) and value == int(value) >= least:
+    if _is_number(value) and abs(value) != math.inf and value == int(value) >= least:
         return int(value)
     raise InvalidInput(f"{name} must be a whole number of {least} or more, got {_shown(value)}")
 
@@ -82,7 +82,7 @@ def seconds(name: str, value: object, *, most: float = math.inf) -> float:
     """
     if _is_number(value) and 0 <= value <= most:
         return float(value)
-    limit = "" if most == math.inf else f", at most {most:g}"
+    limit = "" if most == math.inf else f", at most {most:.0f}"
     raise InvalidInput(f"{name} must be a number of seconds, 0 or more{limit}, got {_shown(value)}")
 
 

@@ -128,6 +128,7 @@ class Wait:
         hide: Takes credentials out of what the runner says.
         max_lines: The most lines of a stream that are passed on; None for all.
         read_from: The byte from which each stream is read; one that is not named is not read.
+        clock: Tells the time in seconds.
     """
 
     job_id: str
@@ -138,6 +139,7 @@ class Wait:
     hide: Callable[[str], str]
     max_lines: int | None
     read_from: Mapping[Stream, int]
+    clock: Callable[[], float] = time.monotonic
 
     def steps(self, *, with_output: bool) -> Steps:
         """The steps of the wait; see `ScriptRunner.wait`."""
@@ -147,7 +149,7 @@ class Wait:
 class _Waiting:
     def __init__(self, wait: Wait, *, with_output: bool) -> None:
         self._wait = wait
-        self._begun = time.monotonic()
+        self._begun = wait.clock()
         self._deadline = self._begun + wait.timeout
         self._end_of_poll = math.inf
         self._last_response = self._begun
@@ -172,7 +174,7 @@ class _Waiting:
         seen_ended: float | None = None
         while True:
             self._end_of_poll = max(
-                self._deadline, time.monotonic() + self._wait.settings.last_poll_seconds
+                self._deadline, self._wait.clock() + self._wait.settings.last_poll_seconds
             )
             failure: ScriptRunnerError | None = None
             try:
@@ -185,7 +187,7 @@ class _Waiting:
             output_failure = failure
             if failure is None:
                 output_failure = yield from self._follow(job)
-            now = time.monotonic()
+            now = self._wait.clock()
             yield from self._say_if_away(failure or output_failure, now)
             if has_ended(job):
                 seen_ended = now if seen_ended is None else seen_ended
@@ -212,7 +214,7 @@ class _Waiting:
 
     def _seconds_left(self) -> float:
         """The timeout of the next call."""
-        left = min(self._wait.settings.response_seconds, self._end_of_poll - time.monotonic())
+        left = min(self._wait.settings.response_seconds, self._end_of_poll - self._wait.clock())
         if left <= 0:
             raise RequestTimedOut("The time for a poll of the job is over.")
         # As a message shows it.

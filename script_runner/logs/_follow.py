@@ -153,10 +153,13 @@ class _OpenLine:
             yield self._taken()
 
     def _grow(self, part: str) -> None:
+        if not part:
+            return
         if self._dropped and "\r" not in self.open[-1:] + part[:-1]:
-            self._dropped += len(part)
-            # It may be the end of the line, or of the first state of one that is written over.
-            self.open += part[-1:] if part.endswith("\r") else ""
+            # That may be the end of the line, or of a state of one that is written over.
+            end = "\r" if part.endswith("\r") else ""
+            self._dropped += len(part) - len(end)
+            self.open += end
             return
         line = self.open + part
         start = 0

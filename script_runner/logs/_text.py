@@ -79,13 +79,14 @@ class Log:
         stream: Which one.
         name: What messages call it.
         page_bytes: The size of its pages.
-        seconds_left: Gives the timeout of the next page, or raises if no time is left.
+        seconds_left: Gives the timeout of the next page, or raises if no time is left; None for
+            that of any call.
     """
 
     stream: Stream
     name: str
     page_bytes: int
-    seconds_left: Callable[[], float | None] = lambda: None
+    seconds_left: Callable[[], float] | None = None
 
     def page(self, offset: int, limit: int) -> Reading[Page]:
         """Read a page.
@@ -95,7 +96,8 @@ class Log:
                 and is there: by pages of a few bytes, a log said to be large would be read without
                 end.
         """
-        page = yield PageRequest(self.stream, offset, limit, self.seconds_left())
+        timeout = None if self.seconds_left is None else self.seconds_left()
+        page = yield PageRequest(self.stream, offset, limit, timeout)
         got = page.next_offset - offset
         most = min(limit, max(0, page.total_size - offset))
         least = max(min(most, DEFAULT_PAGE_BYTES) - MAX_CHARACTER_BYTES + 1, min(most, 1))
@@ -124,12 +126,14 @@ class Log:
             return page
         # What cannot be decoded at the end is one to three bytes, the begin of a character or not:
         # the longest end of the page that is one replacement.
-        for size in range(min(MAX_CHARACTER_BYTES - 1, page.end - page.start), 1, -1):
-            cut = yield from self.page(page.end - size, size)
-            if cut.text == REPLACEMENT:
+        most = min(MAX_CHARACTER_BYTES - 1, page.end - page.start)
+        for size in range(most, 0, -1):
+            tail = yield from self.page(page.end - size, size)
+            if tail.text == REPLACEMENT and tail.end == page.end:
                 break
-        else:
-            size = 1
+        if size == page.end - page.start and page.end < page.total_size:
+            # A server that gives so little although there is more has cut nothing.
+            return page
         return Page(
             page.start,
             page.end - size,

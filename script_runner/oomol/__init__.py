@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from script_runner._base import DEFAULTS
 from script_runner._client import ScriptRunner
-from script_runner._client import connect as _connect
+from script_runner._connect import connect as _connect
 from script_runner._settings import Settings
 from script_runner.oomol import inputs, node, words
 from script_runner.oomol._stopping import end_with_executor

@@ -5,9 +5,11 @@ from __future__ import annotations
 import codecs
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from generated_client.models import LogPage
+from script_runner.logs import Log, Reading
 from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, json_answer
 
 LARGEST_PAGE_BYTES = 1024 * 1024
@@ -84,6 +86,25 @@ class MemoryLog:
             # Half a character alone is sent all the same: a page always advances.
             return part.decode("utf-8", "replace"), len(part)
         return text, len(part) - unfinished
+
+
+T = TypeVar("T")
+
+
+def read(reading: Reading[T], log: MemoryLog) -> T:
+    """Bring a reading the pages of a log that it asks for."""
+    try:
+        wanted = next(reading)
+        while True:
+            wanted = reading.send(log.page(wanted.offset, wanted.limit))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def log_of(page_bytes: int = LARGEST_PAGE_BYTES) -> Log:
+    """A log that is read in pages of a size."""
+    return Log("stdout", "the log", page_bytes)
 
 
 def wanted_page(request: Request) -> tuple[str, int, int]:

@@ -37,12 +37,20 @@ class ScriptedRunner:
     Attributes:
         looks: How many looks at the job were answered or refused.
         log_requests: How many pages were asked for.
+        bytes_sent: How many bytes of logs were in them.
     """
 
-    def __init__(self, states: Sequence[State | Action | bytes]) -> None:
-        """Take the states; an action or an answer in place of one is what a look gets."""
+    def __init__(self, states: Sequence[State | Action | bytes], *, closes: bool = False) -> None:
+        """Take the states; an action or an answer in place of one is what a look gets.
+
+        Args:
+            states: See above.
+            closes: Whether the connection is closed after an answer in place of a state.
+        """
         self.looks = 0
         self.log_requests = 0
+        self.bytes_sent = 0
+        self._closes = closes
         self._states = states
         self._last = State()
 
@@ -58,12 +66,16 @@ class ScriptedRunner:
             self.log_requests += 1
             is_stdout = wanted_page(request)[0] == "stdout"
             raw = self._last.stdout if is_stdout else self._last.stderr
-            yield json_answer(200, page_for(request, raw))
+            page = page_for(request, raw)
+            self.bytes_sent += len(str(page["data"]).encode())
+            yield json_answer(200, page)
             return
         state = self._states[min(self.looks, len(self._states) - 1)]
         self.looks += 1
         if not isinstance(state, State):
             yield state
+            if self._closes:
+                yield Action.CLOSE
             return
         self._last = state
         yield json_answer(200, _job_in(state))

@@ -72,15 +72,17 @@ class MisbehavingServer:
         stopped: Set when the server stops; what an answer that never comes waits for.
     """
 
-    def __init__(self, answer: Answer, *, port: int = 0) -> None:
+    def __init__(self, answer: Answer, *, port: int = 0, host: str = "127.0.0.1") -> None:
         """Listen.
 
         Args:
             answer: What to do with a request; called in the thread of its connection.
             port: Where; 0 takes a free port.
+            host: The address; a loopback one.
         """
         self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=512)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.requests: list[Request] = []
@@ -104,7 +106,7 @@ class MisbehavingServer:
                     connection.shutdown(socket.SHUT_RDWR)
         # Wakes the thread that accepts.
         with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), STOP_SECONDS).close()
+            socket.create_connection(self._listener.getsockname()[:2], STOP_SECONDS).close()
         for thread in self._threads:
             thread.join(STOP_SECONDS)
         self._listener.close()
