@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
@@ -16,7 +15,7 @@ from local_runner.config import Config
 from local_runner.http import errors
 from local_runner.http.access import Guard
 from local_runner.http.bodies import Bodies, BodyTooLarge, refuse_large_body
-from local_runner.http.encoding import PIECE_BYTES, JsonResponse, WireModel, encode, parse_body
+from local_runner.http.encoding import PIECE_BYTES, JsonResponse, parse_body
 from local_runner.http.large import LargeResponses
 from local_runner.http.lists import Lists
 from local_runner.http.openapi import openapi
@@ -67,11 +66,13 @@ class _Api:
 
         async def make() -> bytes:
             page = await self._scheduler.page(record, stream, offset, wanted)
-            return await _encoded(log_page(record, stream, page), len(page.data))
+            return await self._large.encoded(log_page(record, stream, page), len(page.data))
 
+        # Before there is room for it: what waits for the disk of one log takes none from others.
+        await self._scheduler.flush(record.job_id)
         if wanted <= PIECE_BYTES:
             return JsonResponse(await make())
-        return self._large.response(make)
+        return self._large.response(wanted, make)
 
     async def cancel_job(self, request: Request) -> Response:
         # Some send a body; one that is read does not end the connection.
@@ -86,7 +87,7 @@ class _Api:
         size = len(record.stdout_preview) + len(record.stderr_preview)
         if size <= PIECE_BYTES:
             return JsonResponse(job_model(record))
-        return self._large.response(lambda: _encoded(job_model(record), size))
+        return self._large.response(size, lambda: self._large.encoded(job_model(record), size))
 
     async def _job(self, request: Request) -> JobRecord:
         job_id = request.path_params["job_id"]
@@ -139,11 +140,6 @@ def _cors(origins: Sequence[str]) -> list[Middleware]:
             allow_headers=["authorization", "content-type"],
         )
     ]
-
-
-async def _encoded(model: WireModel, size: int) -> bytes:
-    """JSON, made in a thread if that takes longer than the way to it."""
-    return encode(model) if size <= PIECE_BYTES else await asyncio.to_thread(encode, model)
 
 
 def _found(job_id: str, record: JobRecord | None) -> JobRecord:

@@ -1,15 +1,15 @@
-"""Large responses: made one at a time and as there is room, however slowly callers read."""
+"""Large responses: encoded one at a time and as there is room, however slowly callers read."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from local_runner.http.encoding import JsonResponse
+from local_runner.http.encoding import PIECE_BYTES, JsonResponse, WireModel, encode
 
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 """The most that is held in responses that are not sent yet; who needs more waits for others."""
@@ -35,24 +35,42 @@ class LargeResponses:
         self._drop_slowest = drop_slowest
         self._held = 0
         self._freed = asyncio.Event()
+        self._first = asyncio.Lock()
+        """Held by the one that gets the next room."""
         # More at once would be made no sooner, and the event loop would wait for all of them.
-        self._making = asyncio.Lock()
+        self._encoding = asyncio.Lock()
 
-    def response(self, make: Make) -> Response:
-        """A response whose JSON is made when there is room for it."""
-        return _LargeResponse(self, make)
+    def response(self, size: int, make: Make) -> Response:
+        """A response whose JSON is made when there is room for it.
 
-    async def send(self, make: Make, scope: Scope, receive: Receive, send: Send) -> None:
+        Args:
+            size: About how many bytes it will have.
+            make: Makes it. It may wait for a disk; nobody else waits for that.
+        """
+        return _LargeResponse(self, size, make)
+
+    async def encoded(self, model: WireModel | Mapping[str, object], size: int) -> bytes:
+        """JSON of about a size, made in a thread if that takes longer than the way to it."""
+        if size <= PIECE_BYTES:
+            return encode(model)
+        async with self._encoding:
+            return await asyncio.to_thread(encode, model)
+
+    async def send(self, size: int, make: Make, scope: Scope, receive: Receive, send: Send) -> None:
         """Make a response when there is room for it, and send it."""
-        body = b""
+        held = 0
         try:
-            async with self._making:
+            async with self._first:
                 await self._room()
-                body = await make()
-                self._held += len(body)
+                self._held += size
+                held = size
+            body = await make()
+            self._held += len(body) - held
+            held = len(body)
+            self._freed.set()
             await JsonResponse(body)(scope, receive, send)
         finally:
-            self._held -= len(body)
+            self._held -= held
             self._freed.set()
 
     async def _room(self) -> None:
@@ -65,9 +83,10 @@ class LargeResponses:
 
 
 class _LargeResponse(Response):
-    def __init__(self, responses: LargeResponses, make: Make) -> None:
+    def __init__(self, responses: LargeResponses, size: int, make: Make) -> None:
         self._responses = responses
+        self._size = size
         self._make = make
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._responses.send(self._make, scope, receive, send)
+        await self._responses.send(self._size, self._make, scope, receive, send)

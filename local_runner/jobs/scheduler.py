@@ -240,10 +240,13 @@ class Scheduler:
         job.settled.set()
         self._forget(job)
 
-    async def page(self, record: JobRecord, stream: Stream, offset: int, limit: int) -> Page:
-        """A page of a job's log; see `read_page`."""
-        if live := self._live.get(record.job_id):
+    async def flush(self, job_id: str) -> None:
+        """Wait until what a job has printed by now is in the files of its logs."""
+        if live := self._live.get(job_id):
             await live.flush()
+
+    async def page(self, record: JobRecord, stream: Stream, offset: int, limit: int) -> Page:
+        """A page of a job's log, as far as it is in its file; see `flush` and `read_page`."""
         path, ended = Path(self._config.runner.logs_dir, record.log_name(stream)), record.has_ended
         return await self._disk.run(lambda: read_page(path, offset, limit, ended=ended))
 

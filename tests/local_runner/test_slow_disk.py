@@ -95,8 +95,15 @@ async def test_nobody_else_waits_for_a_log_that_cannot_be_written_now(
         shown = await request(runner, "GET", f"/jobs/{listed[-1]['jobId']}")
         assert (shown["status"], shown["stdoutPreview"]) == ("running", "hello\n")
         assert not hangs.done()
+        large = [
+            asyncio.create_task(request(runner, "GET", f"/jobs/{job['jobId']}/logs?limit=1000000"))
+            for job in reversed(listed)
+        ]
+        assert (await large[1])["data"] == ""
+        assert not large[0].done()
 
         disk.let_go()
+        assert (await large[0])["data"] == "hello\n"
         job = await hangs
         page = await request(runner, "GET", f"/jobs/{job['jobId']}/logs")
         assert (job["status"], page["data"]) == ("succeeded", "hello\n")
