@@ -38,9 +38,9 @@ MAX_LIMIT = 1024 * 1024
 class _Api:
     """The handlers, for one runner."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, large: LargeResponses) -> None:
         self._scheduler = scheduler
-        self._large = LargeResponses(BoundedProtocol.drop_slowest)
+        self._large = large
 
     async def run_script(self, request: Request) -> Response:
         body = parse_body(await request.body())
@@ -102,7 +102,8 @@ def application(config: Config, scheduler: Scheduler, token: str | None) -> ASGI
         scheduler: What runs the jobs.
         token: The token every request must carry; None for no token.
     """
-    api, lists = _Api(scheduler), Lists(scheduler)
+    large = LargeResponses(BoundedProtocol.drop_slowest)
+    api, lists = _Api(scheduler, large), Lists(scheduler, large)
     app = Starlette(
         routes=[
             route("POST", "/run", api.run_script),

@@ -10,7 +10,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from local_runner.http.encoding import JsonResponse
+from local_runner.http.encoding import PIECE_BYTES, JsonResponse
+from local_runner.http.large import LargeResponses
 from local_runner.jobs.allowlist import Refused
 from local_runner.jobs.listing import JobList, JobQuery, ScriptState
 from local_runner.jobs.record import JobRecord, Status
@@ -27,13 +28,18 @@ PARAMETERS = ("limit", "before", "status", "scriptId")
 class Lists:
     """The handlers of the lists, for one runner."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        """Answer for `scheduler`."""
+    def __init__(self, scheduler: Scheduler, large: LargeResponses) -> None:
+        """Answer for `scheduler`; `large` makes long lists."""
         self._scheduler = scheduler
+        self._large = large
 
     async def jobs(self, request: Request) -> Response:
         """`GET /jobs`."""
-        return JsonResponse(_job_list(await self._scheduler.jobs(_job_query(request))))
+        listed = await self._scheduler.jobs(_job_query(request))
+        size = sum(record.args_size for record in listed.jobs)
+        if size <= PIECE_BYTES:
+            return JsonResponse(_job_list(listed))
+        return self._large.response(size, lambda: self._large.encoded(_job_list(listed), size))
 
     async def scripts(self, _: Request) -> Response:
         """`GET /scripts`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +10,9 @@ from typing import Literal
 from local_runner.config import Mode, ScriptConfig
 from local_runner.jobs.job import LiveJob
 from local_runner.jobs.record import JobRecord
+
+MAX_ARGS_SIZE = 1024 * 1024
+"""The most characters that the arguments of the jobs of a page have; one job may have more."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,12 @@ def list_jobs(
     Args:
         query: What is asked for.
         below: The `seq` that all jobs must be below.
-        rows: What the history has, at most one more than is asked for.
+        rows: What the history has, at most one more than is asked for, and to the first by which
+            the arguments are more than `MAX_ARGS_SIZE`.
         live: The jobs that are live now, by their id.
         begun: Those of them that are not queued any more: few, so that they can be gone through.
     """
-    follow = len(rows) > query.limit
+    follow = len(rows) > query.limit or sum(row.args_size for row in rows) > MAX_ARGS_SIZE
     # What is older than the last row may stand behind others in the history.
     oldest = rows[-1].seq if follow else 0
     found = {row.seq: live[row.job_id].snapshot() if row.job_id in live else row for row in rows}
@@ -95,7 +100,14 @@ def list_jobs(
         if oldest <= job.record.seq < below:
             found[job.record.seq] = job.snapshot()
     matching = [found[seq] for seq in sorted(found, reverse=True) if query.matches(found[seq])]
-    jobs = matching[: query.limit]
+    jobs = _that_fit(matching[: query.limit])
     if not follow and len(matching) == len(jobs):
         return JobList(jobs, None)
     return JobList(jobs, (jobs or rows)[-1].job_id)
+
+
+def _that_fit(jobs: Sequence[JobRecord]) -> list[JobRecord]:
+    """The first of some jobs, as many as a page may have, and at least one."""
+    sizes = itertools.accumulate(job.args_size for job in jobs)
+    fit = sum(1 for _ in itertools.takewhile(lambda size: size <= MAX_ARGS_SIZE, sizes))
+    return list(jobs[: max(1, fit)])

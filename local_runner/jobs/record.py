@@ -65,6 +65,11 @@ class JobRecord:
         """Whether the status is terminal."""
         return self.status.is_terminal
 
+    @property
+    def args_size(self) -> int:
+        """How many characters its arguments have."""
+        return sum(map(len, self.args))
+
     def log_name(self, stream: Stream) -> str:
         """The name of the log file of a stream."""
         return log_name(self.job_id, stream)

@@ -15,7 +15,14 @@ from local_runner import log
 from local_runner.config import Config, Mode, ScriptConfig
 from local_runner.jobs.allowlist import Allowlist, Refused
 from local_runner.jobs.job import NO_EXIT_CODE, LiveJob, mark_ended, mark_interrupted, now_ms
-from local_runner.jobs.listing import AgentView, JobList, JobQuery, ScriptState, list_jobs
+from local_runner.jobs.listing import (
+    MAX_ARGS_SIZE,
+    AgentView,
+    JobList,
+    JobQuery,
+    ScriptState,
+    list_jobs,
+)
 from local_runner.jobs.queue import Queue
 from local_runner.jobs.record import JobRecord, Status, Stream
 from local_runner.processes.launcher import Detached, Launcher, Workers
@@ -193,7 +200,7 @@ class Scheduler:
             below = known.seq
         matching = {"status": query.status, "script_id": query.script_id}
         # One more than asked for tells whether there are more.
-        rows = await self._store.newest(below, query.limit + 1, matching)
+        rows = await self._store.newest(below, query.limit + 1, matching, MAX_ARGS_SIZE)
         return list_jobs(query, below, rows, self._live, self._begun)
 
     async def scripts(self) -> list[ScriptState]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sqlite3
@@ -122,21 +123,35 @@ class Store:
         )
 
     async def newest(
-        self, below: int, count: int, matching: Mapping[str, str | None]
+        self, below: int, count: int, matching: Mapping[str, str | None], args_size: int
     ) -> list[JobRecord]:
         """At most `count` jobs, without previews, the newest first.
+
+        They end with the first by which their arguments have more than so many characters.
 
         Args:
             below: Only jobs of a lower `seq`.
             count: The most jobs.
             matching: The value that a column must have, None for any.
+            args_size: The most characters.
         """
         wanted = {name: value for name, value in matching.items() if value is not None}
         conditions = " AND ".join([*(f"{name} = ?" for name in wanted), "seq < ?"])
         query = f"{_SELECT_LISTED} WHERE {conditions} ORDER BY seq DESC LIMIT ?"
-        return await self._database.do(
-            lambda connection: _records(connection, query, *wanted.values(), below, count)
-        )
+
+        def read(connection: sqlite3.Connection) -> list[JobRecord]:
+            found, size = [], 0
+            with contextlib.closing(
+                connection.execute(query, [*wanted.values(), below, count])
+            ) as rows:
+                for row in rows:
+                    found.append(_from_row(row))
+                    size += found[-1].args_size
+                    if size > args_size:
+                        break
+            return found
+
+        return await self._database.do(read)
 
     async def oldest_ended(self, count: int, before: int | None = None) -> dict[int, str]:
         """The ids of some jobs by their `seq`, the one that ended longest ago first.

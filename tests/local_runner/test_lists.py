@@ -166,6 +166,23 @@ def test_every_job_is_on_one_page_whatever_runs_meanwhile(runner: RunnerProcess)
 
 
 @needs_prlimit
+def test_a_page_of_jobs_with_long_arguments_ends_early(tmp_path: Path) -> None:
+    rules = {"print": {"args": {"itemMaxLength": 100_000, "maxItems": 100}}}
+    scripts = {"print": "#!/bin/sh\n[ $# != 7 ] || exec sleep 300\n"}
+    part, settings = "x" * 100_000, {"maxConcurrent": 1, "killGraceSeconds": 0.2}
+    with RunnerProcess(tmp_path, scripts, runner=settings, rules=rules) as runner:
+        # The third has more than a page by itself; the last two run and wait.
+        begun = [runner.run("print", *[part] * parts)["jobId"] for parts in (6, 4, 15, 0)]
+        begun += [runner.submit("print", *[part] * parts) for parts in (7, 5)]
+        pages = [jobs(runner.http)]
+        while before := pages[-1]["next"]:
+            pages.append(jobs(runner.http, before=before))
+
+    assert [[job["jobId"] for job in page["jobs"]] for page in pages] == [
+        [begun[5]], [begun[4], begun[3]], [begun[2]], [begun[1], begun[0]],
+    ]  # fmt: skip
+
+
 def test_a_job_whose_end_cannot_be_recorded_is_listed_as_it_ended(
     runner: RunnerProcess, tmp_path: Path
 ) -> None:
@@ -272,7 +289,7 @@ def _steps_of_a_page(folder: Path, size: int, matching: dict[str, str]) -> int:
         steps += 1
 
     connection.set_progress_handler(count, 1)
-    query = asyncio.run(store.newest(size + 1, 51, matching))
+    query = asyncio.run(store.newest(size + 1, 51, matching, 1))
     connection.set_progress_handler(None, 0)
     asyncio.run(store.close())
     assert query
