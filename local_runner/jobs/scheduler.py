@@ -241,6 +241,8 @@ class Scheduler:
             await self._store.save(ended)
         except StoreError:
             self._queue.put_back(job)
+            if self._stopping:
+                job.settled.set()
             self._start_next()
             raise
         job.record = ended
@@ -390,7 +392,9 @@ class Scheduler:
             self._begun[job.record.job_id] = job
             self._spawn(self._run(job))
         elif self._stopping:
-            job.settled.set()
+            # Unless it has left the queue meanwhile: it ends, and is settled then.
+            if job.record.job_id in self._queue:
+                job.settled.set()
         elif self._workers is not None:
             self._workers.look()
 

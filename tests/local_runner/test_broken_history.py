@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 import stat
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from local_runner.config import load
 from local_runner.jobs.record import JobRecord, Status
+from local_runner.jobs.scheduler import Scheduler, Unavailable
 from local_runner.storage import database
-from local_runner.storage.history import Store
+from local_runner.storage.history import Store, StoreError
 from tests.support.runner_process import RunnerProcess
 from tests.support.waiting import wait_until
 
@@ -116,3 +120,73 @@ async def test_a_checkpoint_that_fails_keeps_nobody_waiting_and_is_told(
     await history.close()
     told = [vars(record)["fields"]["message"] for record in caplog.records]
     assert "the journal of the history stays long: MemoryError()" in told
+
+
+@contextlib.asynccontextmanager
+async def scheduling(folder: Path) -> AsyncIterator[tuple[Scheduler, Store, str]]:
+    """A scheduler with one slot, its history, and the job that has the slot."""
+    scripts = {"waits": "#!/bin/sh\nexec sleep 300\n"}
+    RunnerProcess(folder, scripts, runner={"maxConcurrent": 1, "killGraceSeconds": 0.2})
+    config = load(folder / "config.json")
+    store = Store(config.database)
+    scheduler = Scheduler(config, store)
+    await scheduler.recover()
+    first = await scheduler.run("waits", [], "async")
+    async with asyncio.timeout(20):
+        yield scheduler, store, first.record.job_id
+    await store.close()
+
+
+async def test_who_waits_for_a_queued_job_is_told_of_a_stop_that_a_failed_cancel_meets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = asyncio.Event()
+
+    async def fail(_: JobRecord) -> None:
+        await stopping.wait()
+        raise StoreError("disk full")
+
+    async with scheduling(tmp_path) as (scheduler, store, _):
+        queued = await scheduler.run("waits", [], "sync")
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "save", fail)
+            cancel = asyncio.create_task(scheduler.cancel(queued.record.job_id))
+            await asyncio.sleep(0)
+            stop = asyncio.create_task(scheduler.stop())
+            await asyncio.sleep(0)
+            stopping.set()
+            with pytest.raises(StoreError):
+                await cancel
+            await stop
+        with pytest.raises(Unavailable, match="stays queued"):
+            await scheduler.ended(queued)
+
+
+async def test_a_job_that_starts_before_it_is_recorded_ends_as_others_do_by_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = asyncio.Event()
+
+    async with scheduling(tmp_path) as (scheduler, store, first):
+        save = store.save
+
+        async def save_late(record: JobRecord) -> None:
+            late = record.status == Status.QUEUED
+            await save(record)
+            if late:
+                await stopping.wait()
+
+        monkeypatch.setattr(store, "save", save_late)
+        accepting = asyncio.create_task(scheduler.run("waits", [], "sync"))
+        while not scheduler._queue:
+            await asyncio.sleep(0.01)
+        await scheduler.cancel(first)
+        while not any(job.has_process for job in scheduler._begun.values() if job.record.seq == 2):
+            await asyncio.sleep(0.01)
+        stop = asyncio.create_task(scheduler.stop())
+        await asyncio.sleep(0)
+        stopping.set()
+        ended = await scheduler.ended(await accepting)
+        await stop
+
+    assert ended.status == Status.CANCELED
