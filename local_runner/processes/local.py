@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import os
 import shutil
@@ -198,9 +199,9 @@ class ScriptProcess:
 
 def _start(launch: Launch, given: Given) -> tuple[int, dict[Stream, int]]:
     """Start a process; returns its id and the ends of its pipes to read."""
-    command = _command(launch)
     opened: list[int] = []
     try:
+        command = _command(launch)
         for _ in range(2):
             opened += os.pipe()
         stdout, to_stdout, stderr, to_stderr = opened
@@ -228,7 +229,11 @@ def _command(launch: Launch) -> Command:
     words = [*script.launcher, script.path, *launch.args]
     if script.launcher:
         path = os.fsdecode(environment.get(b"PATH", os.defpath.encode()))
-        words[0] = shutil.which(words[0], path=path) or words[0]
+        found = shutil.which(words[0], path=path)
+        if found is None and os.sep not in words[0]:
+            # The system would look in the working directory.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
+        words[0] = found or words[0]
     return Command(words, environment, script.working_dir)
 
 

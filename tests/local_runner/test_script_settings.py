@@ -34,7 +34,7 @@ RULES: dict[str, dict[str, Any]] = {
     "lost": {"workingDir": "./nowhere"},
     "wrapped": {"launcher": ["env", "WRAPPED=yes"]},
     "by-path": {"launcher": ["./wrapper", "first"]},
-    "no-launcher": {"launcher": ["no-such-program"]},
+    "no-launcher": {"launcher": ["no-such-program"], "workingDir": "./folder"},
     "waits": {"maxConcurrent": 1},
 }
 
@@ -43,6 +43,9 @@ RULES: dict[str, dict[str, Any]] = {
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess]:
     folder = tmp_path_factory.mktemp("settings")
     (folder / "folder").mkdir()
+    # A launcher is looked for in PATH, not in there.
+    (folder / "folder" / "no-such-program").write_text("#!/bin/sh\n")
+    (folder / "folder" / "no-such-program").chmod(0o755)
     (folder / "wrapper").write_text('#!/bin/sh\necho "wrapped $1"\nshift\nexec "$@"\n')
     (folder / "wrapper").chmod(0o755)
     environment = {"HOME": "/home/of/the/runner"}
