@@ -103,9 +103,10 @@ class Store:
             self._last_end_seq += 1
             record.end_seq = self._last_end_seq
         row = _to_row(record)
-        texts = len(record.stdout_preview) + len(record.stderr_preview) + len(row[_ARGS])
+        texts = record.stdout_preview, record.stderr_preview, row[_ARGS]
+        size = sum(len(text.encode("utf-8", "replace")) for text in texts)
         await self._database.do(
-            lambda connection: connection.execute(_SAVE, row), CHANGE_BYTES + texts
+            lambda connection: connection.execute(_SAVE, row), CHANGE_BYTES + size
         )
 
     async def get(self, job_id: str) -> JobRecord | None:

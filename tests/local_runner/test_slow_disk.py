@@ -252,9 +252,9 @@ async def test_a_job_that_does_not_get_to_the_disk_is_refused_and_ended(
         assert job["status"] == "canceled"
 
 
-async def test_long_previews_do_not_make_the_journal_long(tmp_path: Path) -> None:
+@pytest.mark.parametrize("preview", ["x" * 1024 * 1024, "😀" * 256 * 1024], ids=["ascii", "emoji"])
+async def test_long_previews_do_not_make_the_journal_long(tmp_path: Path, preview: str) -> None:
     store = Store(tmp_path / "jobs.sqlite3")
-    preview = "x" * 1024 * 1024
 
     async def save(seq: int) -> None:
         job = JobRecord(seq, f"job_{seq}", "hello", [], "sync", Status.SUCCEEDED, 1, ended_ms=1)
