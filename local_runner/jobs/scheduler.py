@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import secrets
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -34,6 +35,10 @@ from local_runner.storage.log_pages import Page, read_page
 from local_runner.storage.retention import Retention
 
 T = TypeVar("T")
+
+TAG_DIGITS = 6
+"""Random digits, one set a runner, at the end of its job ids: two runners of one machine that begin
+a job in the same millisecond must not take each other's processes for their own."""
 
 RETRY_SECONDS = 1.0
 """How long to wait before trying again what the system could not do: a full disk, no open files."""
@@ -73,6 +78,7 @@ class Scheduler:
         self._launcher: Launcher = workers or self._local
         self._retention = Retention(store, config.runner, self._disk)
         self._seq = store.last_seq
+        self._tag = f"{secrets.randbelow(10**TAG_DIGITS):0{TAG_DIGITS}}"
         self._live: dict[str, LiveJob] = {}
         self._queue = Queue()
         self._begun: dict[str, LiveJob] = {}
@@ -353,7 +359,7 @@ class Scheduler:
         now = now_ms()
         record = JobRecord(
             seq=self._seq,
-            job_id=f"job_{now}_{self._seq}",
+            job_id=f"job_{now}_{self._seq}{self._tag}",
             script_id=script.id,
             args=args,
             mode=mode,

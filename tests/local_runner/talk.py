@@ -15,6 +15,7 @@ from types import TracebackType
 import httpx
 
 from generated_client.models import Error
+from local_runner.jobs.scheduler import TAG_DIGITS
 from tests.support.runner_process import RunnerProcess
 from tests.support.waiting import wait_until
 
@@ -78,7 +79,7 @@ def id_of_the_job_after(runner: RunnerProcess, job_id: str) -> str | None:
     """The id of the next job, which nobody was told yet: its number and one of a few moments."""
     _, created, number = job_id.split("_")
     for millisecond in range(int(created), time.time_ns() // 1_000_000 + 1):
-        guess = f"job_{millisecond}_{int(number) + 1}"
+        guess = f"job_{millisecond}_{int(number) + 10**TAG_DIGITS}"
         if runner.http.get(f"/jobs/{guess}").is_success:
             return guess
     return None

@@ -294,3 +294,12 @@ def test_head_is_not_found_and_has_no_body(runner: RunnerProcess, path: str) -> 
     answer = runner.http.head(path)
 
     assert (answer.status_code, answer.content) == (404, b"")
+
+
+def test_two_runners_give_no_two_jobs_one_id(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """In the same millisecond, too: the processes of a job are found by its id."""
+    numbers = set()
+    for name in ("one", "other"):
+        with RunnerProcess(tmp_path_factory.mktemp(name), {"hello": "#!/bin/sh\n"}) as runner:
+            numbers.add(runner.submit("hello").rpartition("_")[2])
+    assert len(numbers) == 2
