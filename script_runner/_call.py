@@ -77,10 +77,16 @@ class Calls:
         """
         limit = self._timeout if timeout is None else timeout
         limit = seconds("timeout", limit, most=LONGEST_TIMEOUT_SECONDS)
-        asked = dict(zip(_path_arguments(operation.sync_detailed), arguments, strict=False))
+        asked: dict[str, object] = dict(
+            zip(_path_arguments(operation.sync_detailed), arguments, strict=False)
+        )
         for name, value in asked.items():
             path_argument(name, value)
-        return Call(self, {**asked, **options}, limit)
+        asked |= options
+        body = options.get("body")
+        if isinstance(body, RunRequest):
+            asked["script_id"] = body.script_id
+        return Call(self, asked, limit)
 
     def quoted(self, text: str) -> str:
         """A text that came from the runner as a part of a message: without credentials, short."""
@@ -122,7 +128,7 @@ class Call:
 
     def explained(self, failure: Exception) -> Exception:
         """The error to raise for one of `FAILURES`."""
-        calls, body = self._calls, self._asked.get("body")
+        calls, script_id = self._calls, self._asked.get("script_id")
         return FailedCall(
             calls.address,
             calls.hints,
@@ -130,7 +136,7 @@ class Call:
             self._exchange,
             self._timeout,
             calls.settings.connect_seconds,
-            body.script_id if isinstance(body, RunRequest) else None,
+            None if script_id is None else str(script_id),
         ).explained(failure)
 
 

@@ -40,6 +40,9 @@ class _Stream(httpcore.NetworkStream):
         self._stream = stream
         self._backend = backend
         backend.streams.add(self)
+        if backend.is_broken_off:
+            # Before it was in the set.
+            self.break_off()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
@@ -65,6 +68,11 @@ class _Stream(httpcore.NetworkStream):
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
+    def break_off(self) -> None:
+        # To close a socket would not wake a thread that waits for it.
+        with contextlib.suppress(OSError):
+            self.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
 
 class Backend(httpcore.NetworkBackend):
     """Opens connections: the name is looked up and all addresses are tried by one deadline."""
@@ -72,6 +80,7 @@ class Backend(httpcore.NetworkBackend):
     def __init__(self) -> None:
         self._backend = httpcore.SyncBackend()
         self.streams: weakref.WeakSet[_Stream] = weakref.WeakSet()
+        self.is_broken_off = False
 
     def connect_tcp(
         self,
@@ -99,15 +108,14 @@ class Backend(httpcore.NetworkBackend):
 
     def break_off(self) -> None:
         """End what any thread reads or writes, with an error in that thread."""
+        self.is_broken_off = True
         # A thread that opens a connection meanwhile changes the set.
         while True:
             with contextlib.suppress(RuntimeError):
                 streams = list(self.streams)
                 break
         for stream in streams:
-            # To close a socket would not wake a thread that waits for it.
-            with contextlib.suppress(OSError):
-                stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            stream.break_off()
 
     def close_streams(self) -> None:
         """Close every connection of this process, those in use by other threads too."""

@@ -121,11 +121,17 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         self._idle: _IdleConnections[httpcore.AsyncConnectionInterface] = _IdleConnections(settings)
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         renew_after_fork(self)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See `Transport.handle_request`."""
         exchange: Exchange = request.extensions.pop("exchange")
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            # The connections of another event loop are of no use in this one.
+            self._loop, self._sweeper = loop, None
+            self.renew()
         with exchange.httpx_errors():
             connection, stale = self._idle.take()
             await self._close(stale)

@@ -10,6 +10,7 @@ import datetime
 import functools
 import math
 import re
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from generated_client import models
 from script_runner.errors import InvalidInput
 from script_runner.logs import STREAMS, Stream
 
-REPEATED = ("job_id", "stream")
+REPEATED = ("job_id", "stream", "script_id")
 """What a response repeats of the arguments of its operation."""
 
 _SPEC_TYPES = {
@@ -80,7 +81,7 @@ def seconds(name: str, value: object, *, most: float = math.inf) -> float:
     Raises:
         InvalidInput: If it is no number, or not between 0 and `most`.
     """
-    if _is_number(value) and 0 <= value <= most:
+    if _is_number(value) and (0 <= value <= min(most, sys.float_info.max) or value == most):
         return float(value)
     limit = "" if most == math.inf else f", at most {most:.0f}"
     raise InvalidInput(f"{name} must be a number of seconds, 0 or more{limit}, got {_shown(value)}")

@@ -7,7 +7,7 @@ from script_runner._client import ScriptRunner
 from script_runner._connect import connect as _connect
 from script_runner._settings import Settings
 from script_runner.oomol import inputs, node, words
-from script_runner.oomol._stopping import end_with_executor
+from script_runner.oomol._stopping import WATCH
 
 __all__ = ["connect", "inputs", "node", "words"]
 
@@ -25,5 +25,5 @@ def connect(params: inputs.Params, *, settings: Settings = DEFAULTS) -> ScriptRu
         InvalidInput: If `script_runner_url` is not a URL that can be used.
     """
     runner = _connect(inputs.url(params), hints=words.BLOCK_HINTS, settings=settings)
-    end_with_executor(runner)
+    WATCH.add(runner)
     return runner

@@ -48,7 +48,12 @@ def cases(status_codes: set[int] | None = None) -> list[Any]:
 def asked_for(block: str, answer: Answer) -> dict[str, object]:
     """The inputs of a block, which ask for what the answer is about."""
     inputs = dict(INPUTS[block][1])
-    for handle, field in (("job_id", "jobId"), ("stream", "stream"), ("offset", "offset")):
+    for handle, field in (
+        ("job_id", "jobId"),
+        ("script_id", "scriptId"),
+        ("stream", "stream"),
+        ("offset", "offset"),
+    ):
         if handle in inputs and field in answer.body:
             inputs[handle] = answer.body[field]
     return inputs

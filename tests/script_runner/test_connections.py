@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import socket
 import threading
@@ -376,3 +377,18 @@ def test_limits_are_settings() -> None:
         list(threads.map(runner.status, ["job_1"] * 4))
         wait_until(lambda: server.open_connections == 1)
         runner.close()
+
+
+# Who does not close a client leaves the connections of its event loop to be collected.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_client_of_asyncio_begins_anew_in_another_event_loop() -> None:
+    with MisbehavingServer(echo) as server:
+        runner = AsyncScriptRunner(server.url)
+
+        async def twice() -> list[str]:
+            return [(await runner.status(name)).job_id for name in ("one", "two")]
+
+        assert [asyncio.run(twice()) for _ in range(2)] == [["one", "two"]] * 2
+        assert server.connections == 2
+        gc.collect()

@@ -15,6 +15,7 @@ import pytest
 
 from script_runner import connect
 from script_runner.logs import LineIndexes
+from script_runner.oomol import _stopping
 from tests.script_runner.documented import documented
 from tests.script_runner.page_server import asked_job, page_for
 from tests.support.block_runner import run_block
@@ -161,3 +162,25 @@ def test_a_child_leaves_no_connection_of_its_parent_open() -> None:
         os.close(go_on_read)
         os.close(go_on)
         assert open_connections == 0
+
+
+def test_a_child_of_a_block_does_not_wait_for_a_lock_that_another_thread_held() -> None:
+    with MisbehavingServer(echo) as server:
+        inputs = {"job_id": "job_1", "script_runner_url": server.url}
+        run_block("get-job-status", **inputs)
+        held, go_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with _stopping.WATCH.lock:
+                held.set()
+                go_on.wait(20)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait(20)
+        try:
+            with child(lambda: run_block("get-job-status", **inputs)):
+                pass
+        finally:
+            go_on.set()
+            thread.join()

@@ -30,16 +30,16 @@ from tests.support.waiting import wait_until
 
 JOB = json_answer(200, documented("getJob", "succeeded"))
 JOB_ID = documented("getJob", "succeeded")["jobId"]
-RUN = {"scriptId": "say", "args": ["a b", "日"]}
+RUN = {"scriptId": "quick-echo", "args": ["a b", "日"]}
 PAGE = documented("getJobLogs", "whole") | {"jobId": JOB_ID}
 Verb = Callable[[Any], object]
 VERBS: dict[str, tuple[Verb, str, bytes]] = {
     "start": (
-        lambda runner: runner.start("say", "a b", "日"),
+        lambda runner: runner.start("quick-echo", "a b", "日"),
         "POST /run",
         json_answer(202, documented("runScript", "running")),
     ),
-    "run": (lambda runner: runner.run("say", "a b", "日"), "POST /run", JOB),
+    "run": (lambda runner: runner.run("quick-echo", "a b", "日"), "POST /run", JOB),
     "status": (lambda runner: runner.status(JOB_ID), f"GET /jobs/{JOB_ID}", JOB),
     "cancel": (lambda runner: runner.cancel(JOB_ID), f"POST /jobs/{JOB_ID}/cancel", JOB),
     "wait": (lambda runner: runner.wait(JOB_ID), f"GET /jobs/{JOB_ID}", JOB),
@@ -156,6 +156,11 @@ def test_another_model_than_wanted_is_an_invalid_response(connected: Connected) 
             lambda runner: runner.lines(JOB_ID, "stderr"),
             PAGE | {"stream": "stdout"},
             "field stream should be 'stderr', is 'stdout'",
+        ),
+        (
+            lambda runner: runner.run("mine"),
+            documented("getJob", "succeeded"),
+            "field scriptId should be 'mine', is 'quick-echo'",
         ),
         (
             lambda runner: runner.cancel("mine"),

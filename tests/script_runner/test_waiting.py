@@ -178,7 +178,7 @@ def test_a_wait_may_have_no_end() -> None:
     assert waited([RUNNING, ENDED], timeout=float("inf"))[0].code == 0
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan"), "5", True])
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "5", True, 10**400])
 def test_a_timeout_that_is_none_is_refused_and_nothing_is_sent(
     connected: Connected, timeout: float
 ) -> None:
