@@ -226,6 +226,9 @@ def test_no_proxy_is_used_for_this_machine_and_the_host_of_a_container(
         ("a.example:3000", "http://a.example:3000", True),
         ("a.example:80", "http://a.example", True),
         ("a.example:3000", "http://a.example:3001", False),
+        ("a.example", "https://a.example", True),
+        ("a.example:443", "https://a.example", True),
+        ("a.example:80", "https://a.example", False),
         ("10.0.0.0/8", "http://10.1.2.3:3000", True),
         ("10.0.0.0/8", "http://11.1.2.3:3000", False),
         ("10.1.2.3/8", "http://10.9.9.9", True),
@@ -248,7 +251,8 @@ def test_no_proxy_is_used_for_this_machine_and_the_host_of_a_container(
 def test_no_proxy_is_read_as_curl_reads_it(
     no_proxy: str, url: str, is_excepted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:8080")
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://proxy.example:8080")
     monkeypatch.setenv("NO_PROXY", no_proxy)
     assert (proxy_of(url) is None) == is_excepted
 

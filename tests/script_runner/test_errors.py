@@ -65,12 +65,15 @@ def test_the_errors_are_one_family() -> None:
 
 
 def message(
-    steps: list[Step], error: type[ScriptRunnerError], call: Callable[[ScriptRunner], object]
+    steps: list[Step],
+    error: type[ScriptRunnerError],
+    call: Callable[[ScriptRunner], object],
+    prefix: str = "",
 ) -> str:
     """What a call says that a server responds to with these steps, without the URL."""
     with MisbehavingServer(lambda _: steps) as server:
         with pytest.raises(error) as caught:
-            call(connect(server.url))
+            call(connect(server.url + prefix))
         assert type(caught.value) is error
         return str(caught.value).replace(server.url, "URL")
 
@@ -163,6 +166,8 @@ def test_only_a_run_can_have_started_a_script() -> None:
         for job_id in ("x/run", "run"):
             said = message([Action.CLOSE], RunnerUnreachable, lambda r: r.call(call, job_id))  # noqa: B023
             assert said.endswith(TRY_AGAIN)
+    for prefix in ("/tools", "/jobs"):
+        assert message([Action.CLOSE], RunnerUnreachable, run, prefix).endswith(MAY_RUN)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from script_runner import (
     connect,
 )
 from script_runner._waiting import Ended, GetJob, Sleep, Wait
+from script_runner.logs import Notice
 from tests.script_runner.documented import documented
 from tests.script_runner.scripted_runner import JOB_ID, ScriptedRunner, State
 from tests.script_runner.verbs import Connected, clients
@@ -311,6 +312,29 @@ def test_a_runner_that_stays_away_is_an_error_when_the_wait_is_over() -> None:
     # It is said once while it is away.
     [line] = heard.lines
     assert line.startswith("stderr … no response for 0.05 s, still waiting: GET /jobs/job_1 at ")
+
+
+def test_a_runner_is_away_a_minute_after_its_last_response_and_that_is_said_each_time() -> None:
+    away = [range(100, 130), range(200, 300), range(400, 500)]
+    clock = Clock()
+    said: list[float] = []
+    wait = Wait(JOB_ID, 1e6, Settings(), "URL", "", str, None, {}, clock=clock.monotonic)
+    steps = wait.steps(with_output=False)
+    step = next(steps)
+    while clock.now < 600:
+        if isinstance(step, GetJob):
+            if any(int(clock.now) in times for times in away):
+                step = steps.throw(RunnerUnreachable("lost"))
+            else:
+                step = steps.send(Job.from_dict(documented("getJob", "running")))
+            continue
+        if isinstance(step, Sleep):
+            clock.sleep(step.seconds)
+        if isinstance(step, Notice):
+            said.append(clock.now)
+        step = next(steps)
+    # It polls every 5 s.
+    assert said == [pytest.approx(260, abs=5), pytest.approx(460, abs=5)]
 
 
 @pytest.mark.parametrize(
