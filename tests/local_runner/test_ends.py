@@ -360,16 +360,20 @@ def test_a_cancel_between_the_end_of_a_script_and_that_of_its_output_says_how_it
     assert {ended["status"] for _, ended in answers} == {"failed"}
 
 
-def test_a_cancel_in_the_grace_after_a_time_limit_changes_nothing(tmp_path: Path) -> None:
-    rules = {"stays": {"timeoutSec": 1}}
-    settings = {"killGraceSeconds": 2}
-    with RunnerProcess(tmp_path, SCRIPTS, runner=settings, rules=rules) as runner:
-        job_id = submit(runner, "stays")
-        begun = runner.job(job_id)["startedAt"]
+def test_of_a_cancel_and_a_time_limit_in_one_grace_the_first_counts(tmp_path: Path) -> None:
+    scripts = {"stays": SCRIPTS["stays"], "stays-longer": SCRIPTS["stays"]}
+    rules = {"stays": {"timeoutSec": 1}, "stays-longer": {"timeoutSec": 3}}
+    settings = {"killGraceSeconds": 4, "maxConcurrent": 2}
+    with RunnerProcess(tmp_path, scripts, runner=settings, rules=rules) as runner:
+        canceled, timed_out = submit(runner, "stays-longer"), submit(runner, "stays")
+        runner.cancel(canceled)
+        begun = runner.job(timed_out)["startedAt"]
         wait_until(lambda: seconds_since(begun) > 1.2)
-        assert runner.cancel(job_id)["status"] == "running"
+        assert runner.cancel(timed_out)["status"] == "running"
 
-        assert runner.ended(job_id)["status"] == "timed_out"
+        assert runner.ended(timed_out)["status"] == "timed_out"
+        ended = runner.ended(canceled)
+        assert (ended["status"], ended["durationMs"] > 3000) == ("canceled", True)
 
 
 def seconds_since(moment: str) -> float:
