@@ -231,7 +231,9 @@ def test_a_run_is_sent_once_whatever_comes_of_it_also_on_a_warm_connection(
 
     body = RunRequest("say")
     with MisbehavingServer(answer) as server:
-        runner = connected(server.url, settings=SHORT)
+        # Short only if nothing else ends the call: a busy machine may take as long for the others.
+        settings = SHORT if error is RequestTimedOut else Settings()
+        runner = connected(server.url, settings=settings)
         for number in (1, 2):
             with pytest.raises(error, match="POST /run at"):
                 runner.call(run_script, body=body, returns=AcceptedJob)

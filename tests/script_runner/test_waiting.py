@@ -527,11 +527,16 @@ def test_the_output_of_a_real_job_is_passed_on_soon(tmp_path: Path) -> None:
     os.mkfifo(gate)
     scripts = {"steps": f"#!/bin/sh\nfor i in 1 2 3; do echo $i; read _ <'{gate}'; done\n"}
     heard = Heard()
-    with RunnerProcess(tmp_path, scripts) as process, ThreadPoolExecutor(1) as threads:
+    with (
+        RunnerProcess(tmp_path, scripts) as process,
+        ThreadPoolExecutor(1) as threads,
+        # For reading, too: to open it does not wait for a script that may have gone.
+        gate.open("r+b", buffering=0) as held,
+    ):
         job_id = process.submit("steps")
         waiting = threads.submit(connect(process.url).wait, job_id, timeout=60, **heard.all)
         for number in (1, 2, 3):
             wanted = [f"stdout {each}" for each in range(1, number + 1)]
             wait_until(partial(wanted.__eq__, heard.lines))
-            gate.write_text("\n", "utf-8")
+            held.write(b"\n")
         assert waiting.result(20).code == 0
