@@ -202,7 +202,7 @@ def test_a_job_id_that_repeats_the_credentials_is_asked_for_and_shown_without_th
     with MisbehavingServer(
         lambda request: [json_answer(200, job) if request.method == "POST" else gone]
     ) as server:
-        tried = attempt("run-script-sync", server.url, script_id="a")
+        tried = attempt("run-script-sync", server.url, script_id="quick-echo")
         assert server.requests[-1].target.startswith("/jobs/s3cret%2Fpass/logs?")
     assert type(tried.error) is RequestRejected
     line = f"GET /jobs/…/logs?stream=stdout&offset=0&limit={PAGE_BYTES} at {server.url}"
@@ -220,7 +220,7 @@ def test_a_log_of_a_job_whose_id_repeats_the_credentials_is_named_without_them(s
     with MisbehavingServer(
         lambda request: [json_answer(200, job if request.method == "POST" else page)]
     ) as server:
-        tried = attempt("run-script-sync", server.url, script_id="a")
+        tried = attempt("run-script-sync", server.url, script_id="quick-echo")
     assert type(tried.error) is InvalidResponse
     assert str(tried.error).startswith(f"the stdout log of job … at {server.url}")
 

@@ -383,12 +383,16 @@ def test_limits_are_settings() -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_client_of_asyncio_begins_anew_in_another_event_loop() -> None:
-    with MisbehavingServer(echo) as server:
-        runner = AsyncScriptRunner(server.url)
+    def asked_in_two_loops(url: str) -> list[list[str]]:
+        runner = AsyncScriptRunner(url)
 
         async def twice() -> list[str]:
             return [(await runner.status(name)).job_id for name in ("one", "two")]
 
-        assert [asyncio.run(twice()) for _ in range(2)] == [["one", "two"]] * 2
+        return [asyncio.run(twice()), asyncio.run(twice())]
+
+    with MisbehavingServer(echo) as server:
+        assert asked_in_two_loops(server.url) == [["one", "two"]] * 2
         assert server.connections == 2
+        # Here, and not in another test.
         gc.collect()
