@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -139,7 +140,8 @@ def healthy_answer(block: str, request: Request) -> bytes:
     job_id = JOB_ID if kind_of(request) == RUN else asked_job(request)
     example = "running" if block == "wait-for-job" else "succeeded"
     written = {"stdoutSize": len(LOG), "stdoutPreview": "", "stderrSize": 0, "stderrPreview": ""}
-    return json_answer(200, documented("getJob", example) | {"jobId": job_id} | written)
+    asked = {"scriptId": json.loads(request.body)["scriptId"]} if kind_of(request) == RUN else {}
+    return json_answer(200, documented("getJob", example) | {"jobId": job_id} | written | asked)
 
 
 class FaultyRunner:
