@@ -19,6 +19,9 @@ help: ## list the commands
 
 setup: $(PYTHON_READY) $(NODE_READY) ## build .venv and node_modules (needs Python >= 3.11, Node >= 20)
 
+# Each process would compile all that it imports; containers often set it.
+unexport PYTHONDONTWRITEBYTECODE
+
 # pip is heard only if it fails. What is never imported need not be compiled.
 PIP_INSTALL = @$(@D)/bin/pip install --no-compile --disable-pip-version-check --constraint constraints.txt \
   --editable '.[$(EXTRAS)]' > $(@D)/install.log 2>&1 || { cat $(@D)/install.log >&2; exit 1; }

@@ -120,7 +120,7 @@ def test_a_job_that_waits_across_a_restart_keeps_all_but_its_variables(tmp_path:
 def test_the_log_says_that_a_job_was_started(tmp_path: Path) -> None:
     with RunnerProcess(tmp_path, SCRIPTS) as runner:
         job_id = runner.run("hello")["jobId"]
-        events = [event for event in runner.events if event.get("job_id") == job_id]
 
+    events = [event for event in runner.events if event.get("job_id") == job_id]
     started = next(event for event in events if event["event"] == "job_start")
     assert (started["script_id"], json.dumps(started).count("hello")) == ("hello", 1)
