@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from script_runner import InvalidInput, RequestRejected, RequestTimedOut
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.support.block_runner import RecordingContext, run_block
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
 
 LINES = 30_000
 LOG_LIMIT = 2_000_000

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.block_runner import BLOCKS, ROOT, load_block, manifest
+from scripts.blocks import BLOCKS, ROOT, load_block
+from tests.support.block_runner import manifest
 
 PYTHON_TYPES = {"string": str, "number": float, "boolean": bool}
 LOCALES = ("en", "zh-CN")

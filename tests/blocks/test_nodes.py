@@ -13,8 +13,8 @@ import pytest
 from script_runner import WaitTimedOut
 from script_runner.oomol.node import MAX_LINES
 from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.support.block_runner import RecordingContext, run_block
-from tests.support.waiting import wait_until
 
 SCRIPTS = {
     "slow": "#!/bin/sh\necho begun; exec sleep 30\n",

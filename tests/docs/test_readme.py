@@ -21,6 +21,7 @@ import yaml
 
 import script_runner
 from script_runner._settings import DEFAULT_URL
+from scripts.blocks import BLOCKS
 from scripts.demo import examples_served
 from scripts.flow.file import Node, load_flow
 from scripts.flow.inputs import Connection, Constant
@@ -33,7 +34,7 @@ from tests.docs.markdown import (
     read_sections,
     section_of,
 )
-from tests.support.block_runner import BLOCKS, manifest
+from tests.support.block_runner import manifest
 
 FLOW_1 = ROOT / "flows" / "flow-1"
 URL_OF_THE_SNIPPETS = "http://127.0.0.1:3000"

@@ -15,10 +15,10 @@ import pytest
 
 from script_runner import InvalidResponse, RequestRejected, RunnerUnreachable, disconnect
 from script_runner.logs import Log, Page, Reading
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.faults.attempts import Attempt, attempt
 from tests.faults.conftest import change
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
 
 LINES = 50
 NUMBERS = 1500

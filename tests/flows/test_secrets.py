@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from scripts.flow.executor import EXECUTOR
+from scripts.runner_process import RunnerProcess
 from tests.flows.package import Package, node
-from tests.support.runner_process import RunnerProcess
 
 TOKEN = "qMz7-not-to-be-seen-Xw3k"
 SECRET = "${{OO_SECRET:Custom,script-runner,URL}}"

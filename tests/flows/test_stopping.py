@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from scripts.flow.executor import EXECUTOR
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.flows.package import RUN_SECONDS, Package, node
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
 
 NOTICED_SECONDS = 2.0
 """How long an executor that is told to stop may take before it is told again."""

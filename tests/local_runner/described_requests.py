@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from scripts.mock import DESCRIPTION
-from tests.support.runner_process import RunnerProcess
+from scripts.runner_process import RunnerProcess
 
 SCRIPT = "quick-echo"
 """The script in the examples of the description."""

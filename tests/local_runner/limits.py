@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import psutil
 import pytest
 
-from tests.support.runner_process import RunnerProcess
+from scripts.runner_process import RunnerProcess
 
 needs_prlimit = pytest.mark.skipif(
     not hasattr(psutil.Process, "rlimit"),

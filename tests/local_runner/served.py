@@ -12,7 +12,7 @@ from local_runner.config import load
 from local_runner.http import server
 from local_runner.jobs.scheduler import Scheduler
 from local_runner.storage.history import Store
-from tests.support.runner_process import RunnerProcess
+from scripts.runner_process import RunnerProcess
 
 ENOUGH = 20.0
 """Seconds within which a connection that is to be closed must be closed."""

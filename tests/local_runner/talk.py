@@ -16,8 +16,8 @@ import httpx
 
 from generated_client.models import Error
 from local_runner.jobs.scheduler import TAG_DIGITS
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 
 ANSWER_SECONDS = 15.0
 

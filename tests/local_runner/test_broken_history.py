@@ -18,8 +18,8 @@ from local_runner.jobs.record import JobRecord, Status
 from local_runner.jobs.scheduler import Scheduler, Unavailable
 from local_runner.storage import database
 from local_runner.storage.history import Store, StoreError
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 
 SCRIPTS = {"hello": "#!/bin/sh\necho hello\n"}
 

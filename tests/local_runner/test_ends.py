@@ -24,8 +24,9 @@ from local_runner.config import load
 from local_runner.processes.output import Output
 from local_runner.storage.disk import Disk
 from local_runner.storage.job_logs import JobLogs
-from tests.support.runner_process import RunnerProcess, processes_of
-from tests.support.waiting import wait_until
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
+from tests.support.processes import processes_of
 
 GRACE_SECONDS = 0.5
 LIMIT_SECONDS = 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from local_runner.processes.start_faults import start_fault
-from tests.support.runner_process import RunnerProcess
+from scripts.runner_process import RunnerProcess
 
 LONG = "#!/usr/bin/" + "../bin/" * 40 + "sh\n"
 FAULTS = {

@@ -20,9 +20,10 @@ from local_runner.jobs.record import JobRecord
 from local_runner.jobs.scheduler import Scheduler
 from local_runner.storage.history import Store
 from local_runner.storage.log_file import LogFile
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.local_runner.limits import assert_works, limited, needs_prlimit
-from tests.support.runner_process import RunnerProcess, processes_of
-from tests.support.waiting import wait_until
+from tests.support.processes import processes_of
 
 SCRIPTS = {
     "hello": "#!/bin/sh\necho hello\n",

@@ -12,12 +12,12 @@ import pytest
 
 from local_runner.storage.history import Store
 from scripts.mock import prism
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.local_runner.described_requests import LISTS
 from tests.local_runner.limits import limited, needs_prlimit
 from tests.local_runner.talk import TAP, Tap
 from tests.support.prism_client import refuse_prism_error
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
 
 SCRIPTS = {"tap": TAP, "print": "#!/bin/sh\nprintf '%s\\n' \"$@\"\n", "fail": "#!/bin/sh\nexit 3\n"}
 RULES: dict[str, dict[str, Any]] = {

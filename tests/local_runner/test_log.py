@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from local_runner.log import MAX_WAITING_CHARACTERS
-from tests.support.runner_process import RunnerProcess, ended_or_none
-from tests.support.waiting import wait_until
+from scripts.runner_process import RunnerProcess, ended_or_none
+from scripts.waiting import wait_until
 
 PIPE_BYTES = 65536
 LONG = "x" * 50_000

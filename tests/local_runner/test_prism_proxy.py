@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from scripts.mock import prism
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.local_runner.talk import TAP, Tap, id_of_the_job_after
 from tests.support.prism_client import PrismError, refuse_prism_error
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
 
 MIB = 1024 * 1024
 SCRIPTS = {

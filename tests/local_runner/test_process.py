@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.runner_process import RunnerProcess, ended_or_none, processes_of
-from tests.support.waiting import wait_until
+from scripts.runner_process import RunnerProcess, ended_or_none
+from scripts.waiting import wait_until
+from tests.support.processes import processes_of
 
 GRACE_SECONDS = 0.5
 LOG_LIMIT = 1024 * 1024

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.runner_process import RunnerProcess
+from scripts.runner_process import RunnerProcess
 
 SCRIPTS = {
     "hello": '#!/bin/sh\necho "hello $WORD"\n',

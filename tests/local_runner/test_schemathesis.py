@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from schemathesis import GenerationMode
 
+from scripts.runner_process import RunnerProcess
 from tests.local_runner.described_requests import (
     LISTS,
     SCRIPT,
@@ -16,7 +17,6 @@ from tests.local_runner.described_requests import (
     described_runner,
     description,
 )
-from tests.support.runner_process import RunnerProcess
 
 EXAMPLES = 100
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from local_runner.cli import main
 from local_runner.config import ConfigError, load
-from tests.support.runner_process import RunnerProcess
+from scripts.runner_process import RunnerProcess
 
 SHOWS = '#!/bin/sh\npwd\necho "$NAME|$HOME|$PYTHONUNBUFFERED|$SCRIPT_RUNNER_JOB_ID"\n'
 SCRIPTS = {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.runner_process import RunnerProcess
 from tests.local_runner.talk import RawAnswer, send
-from tests.support.runner_process import RunnerProcess
 
 TOOLS = "https://tools.example"
 RUN = b'{"scriptId":"echo","mode":"sync"}'

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.local_runner.talk import TAP, Tap, send
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
 
 SECRET = "what the owner keeps elsewhere\n"
 

@@ -13,9 +13,9 @@ import httpx
 import psutil
 import pytest
 
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.local_runner.talk import ANSWER_SECONDS, TAP, Tap, post_bytes, send
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
 
 MIB = 1024 * 1024
 LIMIT = 2 * MIB

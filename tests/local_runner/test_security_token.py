@@ -12,10 +12,11 @@ import httpx
 import psutil
 import pytest
 
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.local_runner.served import serving
 from tests.local_runner.talk import TAP, Tap, send
-from tests.support.runner_process import RunnerProcess, processes_of
-from tests.support.waiting import wait_until
+from tests.support.processes import processes_of
 
 TOKEN = "s3cret-Tökén:with=all/kinds+of"
 WANTED = ['Basic realm="script-runner"', "Bearer"]

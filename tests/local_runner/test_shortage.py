@@ -12,8 +12,8 @@ from local_runner.config import load
 from local_runner.jobs.scheduler import Scheduler
 from local_runner.processes.shortage import OutOfResources
 from local_runner.storage.history import Store
+from scripts.runner_process import RunnerProcess
 from tests.local_runner.history import statuses_in_history
-from tests.support.runner_process import RunnerProcess
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM])

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from local_runner.http import protocol
+from scripts.runner_process import RunnerProcess
 from tests.local_runner.served import ENOUGH, Caller, Served, serving
-from tests.support.runner_process import RunnerProcess
 
 SOON = 0.3
 LATE = 60.0

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from scripts.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
+from scripts.waiting import wait_until
 
 END_SECONDS = 20.0
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"

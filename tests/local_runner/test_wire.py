@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from scripts.runner_process import RunnerProcess
 from tests.local_runner.talk import post_bytes, post_run
-from tests.support.runner_process import RunnerProcess
 
 FAIL = "#!/bin/sh\necho out\necho bad >&2\nexit 3\n"
 PRINT = "#!/bin/sh\nprintf '%s\\n' \"$@\"\n"

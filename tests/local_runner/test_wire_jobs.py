@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.local_runner.talk import TAP, Tap, id_of_the_job_after, post_run
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
 
 SLEEP = "#!/bin/sh\necho begun\nexec sleep 60\n"
 

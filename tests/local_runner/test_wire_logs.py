@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.local_runner.talk import TAP, Tap
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
 
 MIB = 1024 * 1024
 

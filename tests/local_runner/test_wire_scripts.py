@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.runner_process import RunnerProcess
+from scripts.runner_process import RunnerProcess
 
 PRINTS_ARGUMENTS = """#!/bin/sh
 for argument in "$@"; do printf '%s\\0' "$argument"; done

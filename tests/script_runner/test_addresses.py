@@ -14,9 +14,9 @@ from script_runner import InvalidInput, ScriptRunner, connect
 from script_runner._address import address_of
 from script_runner._connect import MAX_CONNECTED
 from script_runner.oomol import connect as connect_block
+from scripts.waiting import wait_until
 from tests.script_runner.documented import documented
 from tests.support.misbehaving_server import MisbehavingServer, json_answer
-from tests.support.waiting import wait_until
 
 JOB_ID = documented("getJob", "succeeded")["jobId"]
 

@@ -13,8 +13,8 @@ import pytest
 
 from script_runner import RunnerUnreachable, ScriptRunner
 from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.support.misbehaving_server import MisbehavingServer
-from tests.support.waiting import wait_until
 
 JOIN_SECONDS = 20.0
 """How long a call that is broken off may take to end; by itself it would take minutes."""

@@ -24,6 +24,7 @@ from script_runner import (
     Settings,
     connect,
 )
+from scripts.waiting import wait_until
 from tests.script_runner.documented import documented
 from tests.script_runner.page_server import asked_job
 from tests.script_runner.verbs import Connected
@@ -35,7 +36,6 @@ from tests.support.misbehaving_server import (
     http_answer,
     json_answer,
 )
-from tests.support.waiting import wait_until
 
 REFUSED = f"ConnectError: [Errno {errno.ECONNREFUSED}] {os.strerror(errno.ECONNREFUSED)}"
 MAX_IDLE = Settings().max_idle_connections

@@ -16,11 +16,11 @@ import pytest
 from script_runner import connect
 from script_runner.logs import LineIndexes
 from script_runner.oomol import _stopping
+from scripts.runner_process import RunnerProcess
 from tests.script_runner.documented import documented
 from tests.script_runner.page_server import asked_job, page_for
 from tests.support.block_runner import run_block
 from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_answer
-from tests.support.runner_process import RunnerProcess
 
 pytestmark = pytest.mark.filterwarnings(
     # That is what is tested.

@@ -23,6 +23,7 @@ from script_runner import (
 )
 from script_runner.logs import LineIndex, read_lines
 from script_runner.logs._index import split_lines
+from scripts.runner_process import RunnerProcess
 from tests.script_runner.log_strategies import QUICK, growths, logs, sizes
 from tests.script_runner.page_server import (
     MemoryLog,
@@ -35,7 +36,6 @@ from tests.script_runner.page_server import (
 )
 from tests.script_runner.verbs import Connected
 from tests.support.misbehaving_server import Action
-from tests.support.runner_process import RunnerProcess
 
 RANGES = st.tuples(st.integers(0, 40), st.integers(1, 40))
 """An offset and a limit."""

@@ -22,11 +22,11 @@ from script_runner import (
     WaitTimedOut,
     connect,
 )
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.script_runner.documented import documented, documented_job
 from tests.script_runner.verbs import Connected
 from tests.support.misbehaving_server import MisbehavingServer, http_answer, json_answer
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
 
 JOB = json_answer(200, documented("getJob", "succeeded"))
 JOB_ID = documented("getJob", "succeeded")["jobId"]

@@ -31,12 +31,12 @@ from script_runner import (
 )
 from script_runner._waiting import Ended, GetJob, Sleep, Wait
 from script_runner.logs import Notice
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.script_runner.documented import documented
 from tests.script_runner.scripted_runner import JOB_ID, ScriptedRunner, State
 from tests.script_runner.verbs import Connected, clients
 from tests.support.misbehaving_server import Action, Request, Step, http_answer, json_answer
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
 
 QUICK = Settings(first_poll_seconds=0.002, poll_share=0.0)
 """Poll again at once."""

@@ -8,9 +8,7 @@ from typing import Any
 
 import yaml
 
-from scripts.blocks import BLOCKS, ROOT, load_block
-
-__all__ = ["BLOCKS", "ROOT", "RecordingContext", "load_block", "manifest", "run_block"]
+from scripts.blocks import ROOT, load_block
 
 
 @dataclass

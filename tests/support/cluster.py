@@ -10,7 +10,7 @@ from typing import Any
 
 from scripts.cluster_processes import AgentProcess, Broker
 from scripts.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
+from scripts.waiting import wait_until
 
 SIGHT_SECONDS = 30.0
 """How long it may take until the front sees an agent, on a busy machine."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 
 SCRIPTS = {"runs": "#!/bin/sh\necho ran\n", "sleeps": "#!/bin/sh\nexec sleep 300\n"}
 

@@ -13,9 +13,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from scripts.runner_process import RunnerProcess
 from tests.local_runner.talk import TAP, Tap
 from tests.support.cluster import Cluster
-from tests.support.runner_process import RunnerProcess
 
 LINES = 60_000
 SCRIPTS = {

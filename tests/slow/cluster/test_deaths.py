@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psutil
 
+from scripts.waiting import wait_until
 from tests.slow.cluster.scripts import LINES, WORK, Traces, begun, traced
 from tests.support.cluster import Cluster
-from tests.support.runner_process import processes_of
-from tests.support.waiting import wait_until
+from tests.support.processes import processes_of
 
 LOST_SECONDS = 60.0
 """Long enough for lease, grace and margin, on a busy machine."""

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from scripts.cluster_processes import Broker, free_ports
+from scripts.waiting import wait_until
 from tests.slow.cluster.network import Network, network
 from tests.slow.cluster.scripts import LINES, WORK, Traces, begun, traced
 from tests.support.cluster import Cluster
-from tests.support.runner_process import processes_of
-from tests.support.waiting import wait_until
+from tests.support.processes import processes_of
 
 __all__ = ["network"]
 

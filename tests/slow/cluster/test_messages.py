@@ -26,9 +26,9 @@ from local_runner.cluster.messages import (
     output_subject,
 )
 from local_runner.jobs.record import Status
+from scripts.waiting import wait_until
 from tests.slow.cluster.scripts import Traces, begun, traced
 from tests.support.cluster import Cluster
-from tests.support.waiting import wait_until
 
 STRANGER = AgentId("stranger", "0123abcd")
 GARBAGE = [

@@ -12,10 +12,10 @@ import pytest
 
 from scripts.cluster_processes import AgentProcess, Broker
 from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.slow.cluster.scripts import LINES, WORK, Traces, begun, traced
 from tests.support.cluster import Cluster
-from tests.support.runner_process import processes_of
-from tests.support.waiting import wait_until
+from tests.support.processes import processes_of
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "cluster"
 LONG_SECONDS = 120.0

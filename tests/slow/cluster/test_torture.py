@@ -16,7 +16,7 @@ import psutil
 
 from tests.slow.cluster.scripts import Traces, traced
 from tests.support.cluster import Cluster
-from tests.support.runner_process import processes_of
+from tests.support.processes import processes_of
 
 SECONDS = float(os.environ.get("CLUSTER_TORTURE_SECONDS", "45"))
 """`make cluster-torture` goes on for longer."""

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from script_runner import InvalidInput, RequestRejected, ScriptRunnerError, WaitTimedOut
+from scripts.blocks import BLOCKS
 from tests.faults.attempts import attempt
 from tests.faults.places import FIRST_PLACES, LOGS, kind_of
 from tests.slow.fuzz.inputs import json_values
-from tests.support.block_runner import BLOCKS
 from tests.support.description import Answer, answers
 from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, http_answer
 

@@ -15,11 +15,12 @@ from urllib.parse import parse_qs, unquote
 from hypothesis import strategies as st
 
 from script_runner import InvalidInput
+from scripts.blocks import BLOCKS
 from tests.faults.attempts import attempt_with
 from tests.faults.places import JOB_ID, LOG, healthy_answer
 from tests.script_runner.page_server import lines_in
 from tests.slow.fuzz.urls import Target, targets
-from tests.support.block_runner import BLOCKS, manifest
+from tests.support.block_runner import manifest
 from tests.support.misbehaving_server import MisbehavingServer, Request, Step
 
 json_values = st.recursive(

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 from hypothesis import strategies as st
 
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.slow.fuzz.raw_answers import RawAnswer, answers_in, check_answer
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import wait_until
 
 SCRIPT = "quick-echo"
 SCRIPTS = {SCRIPT: "#!/bin/sh\nprintf '%s\\n' \"$@\"\n"}

@@ -17,8 +17,8 @@ import pytest
 from local_runner.config import load
 from local_runner.jobs.scheduler import Scheduler
 from local_runner.storage.history import Store
-from tests.support.runner_process import RunnerProcess
-from tests.support.waiting import POLL_SECONDS
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import POLL_SECONDS
 
 MOST_SECONDS = 8.0
 """For what takes two seconds on an idle machine."""

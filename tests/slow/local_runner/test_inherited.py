@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from local_runner.processes.carriers import JOB_VARIABLE
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.local_runner.served import serving
-from tests.support.runner_process import RunnerProcess, processes_of
-from tests.support.waiting import wait_until
+from tests.support.processes import processes_of
 
 SCRIPTS = {
     "exits": '#!/bin/sh\nexit "$1"\n',

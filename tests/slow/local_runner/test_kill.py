@@ -24,14 +24,15 @@ from local_runner.jobs.scheduler import Scheduler
 from local_runner.processes import orphans
 from local_runner.processes.carriers import JOB_VARIABLE
 from local_runner.storage.history import Store
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.local_runner.history import (
     MOST_BYTES_OF_A_QUEUED_JOB,
     QUEUED,
     statuses_in_history,
 )
 from tests.slow.local_runner.torture import Torture, torture
-from tests.support.runner_process import RunnerProcess, processes_of
-from tests.support.waiting import wait_until
+from tests.support.processes import processes_of
 
 KILLS = int(os.environ.get("TORTURE_KILLS", "5"))
 """`make torture` has more."""

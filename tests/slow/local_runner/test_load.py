@@ -17,14 +17,14 @@ import psutil
 import pytest
 
 from local_runner.storage.retention import KEPT_SECONDS
+from scripts.runner_process import RunnerProcess, ended_or_none
+from scripts.waiting import wait_until
 from tests.local_runner.history import (
     MOST_BYTES_OF_A_QUEUED_JOB,
     QUEUED,
     statuses_in_history,
 )
 from tests.local_runner.served import Caller
-from tests.support.runner_process import RunnerProcess, ended_or_none
-from tests.support.waiting import wait_until
 
 REPEATS = 50
 

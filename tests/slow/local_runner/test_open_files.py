@@ -16,9 +16,10 @@ import psutil
 import pytest
 
 from local_runner.http import server
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.local_runner.limits import assert_works, limited, needs_prlimit
-from tests.support.runner_process import RunnerProcess, processes_of
-from tests.support.waiting import wait_until
+from tests.support.processes import processes_of
 
 pytestmark = needs_prlimit
 

@@ -18,8 +18,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.runner_process import RunnerProcess, processes_of
-from tests.support.waiting import wait_until
+from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
+from tests.support.processes import processes_of
 
 KILL = signal.SIGKILL
 LOOP = "while :; do sleep 0.05; done"

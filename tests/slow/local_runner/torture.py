@@ -21,8 +21,8 @@ import httpx
 import psutil
 
 from local_runner.processes.carriers import JOB_VARIABLE
-from tests.support.runner_process import RunnerProcess, ended_or_none
-from tests.support.waiting import wait_until
+from scripts.runner_process import RunnerProcess, ended_or_none
+from scripts.waiting import wait_until
 
 CALLERS = 6
 LONGEST_BURST = 20

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from scripts.blocks import BLOCKS, ROOT
 from scripts.demo import examples_served
 from scripts.package.build import make
 from scripts.package.oomol import (
@@ -24,7 +25,6 @@ from scripts.package.oomol import (
     check_lock,
     write_oomol_package,
 )
-from tests.support.block_runner import BLOCKS, ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 NAME, VERSION = PROJECT["name"], PROJECT["version"]

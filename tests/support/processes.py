@@ -1,13 +1,10 @@
-"""A local runner as a process of its own, with scripts written for a test."""
+"""The processes of a job, found wherever they went."""
 
 from __future__ import annotations
 
 import psutil
 
 from local_runner.processes.carriers import JOB_VARIABLE
-from scripts.runner_process import RunnerProcess, ended_or_none
-
-__all__ = ["RunnerProcess", "ended_or_none", "processes_of"]
 
 
 def processes_of(job_id: str) -> list[psutil.Process]:
