@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -73,6 +74,7 @@ class RunnerProcess:
         self._line = b""
         self._log_read = 0
         self._events: list[dict[str, Any]] = []
+        self._looks = itertools.count()
         self._url = ""
         if scripts is not None:
             self._write_scripts(scripts, rules or {})
@@ -174,9 +176,23 @@ class RunnerProcess:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The lines of its log so far, parsed, those before a restart too."""
+        """The lines of its log so far, parsed, those before a restart too.
+
+        It may have more to write, unless it has ended; see `logged`.
+        """
         self._read_log()
         return self._events
+
+    def logged(self) -> list[dict[str, Any]]:
+        """`events` with the lines about all that it has done until now.
+
+        A thread of the runner writes them, after the response. This sends a request of its own and
+        waits for its line, which is the last.
+        """
+        path = f"/looks-into-the-log/{next(self._looks)}"
+        self.http.get(path)
+        wait_until(lambda: any(event.get("path") == path for event in self.events[self.begun :]))
+        return self.events
 
     def _read_log(self) -> None:
         with self._lock:

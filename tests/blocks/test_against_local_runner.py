@@ -237,12 +237,13 @@ BAD_INPUTS = [
 def test_bad_input_is_refused_before_anything_is_sent(
     runner: RunnerProcess, block: str, inputs: dict[str, object]
 ) -> None:
-    before = len(runner.events)
+    before = len(runner.logged())
     with pytest.raises(InvalidInput) as caught:
         run_block(block, **{"script_runner_url": runner.url, **inputs})
     culprit = list(inputs)[-1] if inputs else "job_id"
     assert culprit in str(caught.value)
-    assert len(runner.events) == before
+    # One more: the line of looking itself.
+    assert len(runner.logged()) == before + 1
 
 
 def test_missing_and_null_inputs_take_their_defaults(runner: RunnerProcess) -> None:

@@ -101,7 +101,7 @@ def test_the_token_of_a_secret_is_in_no_message_log_event_or_file(
     assert {one["state"] for one in nodes.values()} == {"finished"}
     assert nodes["sync"]["outputs"]["stdout"] == "Hello, Ada!\n"
     assert with_the_token(files) == {"secrets.json"}
-    assert TOKEN not in json.dumps(runner.events)
+    assert TOKEN not in json.dumps(runner.logged())
     seen = {path.name for path in files}
     assert seen > {"messages", "console", "document", "flow.oo.yaml", "jobs.sqlite3"}
     assert any(name.startswith("python-executor-") for name in seen)

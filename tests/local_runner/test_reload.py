@@ -76,8 +76,8 @@ def test_an_invalid_file_changes_nothing_and_is_said(tmp_path: Path, content: st
         said = refusal(runner, "new")
         runner.write("scripts.json", listing("hello", "waits", "new"))
         assert ids(runner) == ["hello", "waits", "new"]
-        complaints = [event for event in runner.events if "is invalid" in event.get("message", "")]
 
+    complaints = [event for event in runner.events if "is invalid" in event.get("message", "")]
     assert said.startswith("script not found: new; the scripts are those of before, ")
     assert str(tmp_path / "scripts.json") in said
     assert len(complaints) == 1

@@ -19,7 +19,7 @@ JSON = f"Content-Type: application/json\r\nContent-Length: {len(RUN)}"
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess]:
     with RunnerProcess(tmp_path_factory.mktemp("plain"), {"echo": "#!/bin/sh\n"}) as started:
         yield started
-        assert [event for event in started.events if event["event"] == "not an event"] == []
+    assert [event for event in started.events if event["event"] == "not an event"] == []
 
 
 @pytest.fixture(scope="module")

@@ -206,5 +206,5 @@ def test_listening_for_other_machines_is_allowed_when_it_is_meant(tmp_path: Path
     ) as runner:
         assert send(runner.url, "GET /healthz").status == 200
         assert send(runner.url, "GET /healthz", ["Host: evil.example"]).status == 403
-        warnings = [event for event in runner.events if event["event"] == "warning"]
+    warnings = [event for event in runner.events if event["event"] == "warning"]
     assert "server.allowedHosts" in warnings[0]["message"]

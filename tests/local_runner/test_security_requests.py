@@ -108,7 +108,7 @@ def test_clients_that_break_off_do_not_hurt_the_others(runner: RunnerProcess) ->
             connection.sendall(sent)
 
     assert runner.run("echo")["stdoutPreview"] == "hello\n"
-    assert [event for event in runner.events if event["event"] == "error"] == []
+    assert [event for event in runner.logged() if event["event"] == "error"] == []
 
 
 JOB_IDS = [
@@ -256,7 +256,7 @@ def test_a_path_is_logged_as_it_was_sent(runner: RunnerProcess, path: str) -> No
         "duration_ms": event["duration_ms"],
         "client": "127.0.0.1",
     }
-    assert [event for event in runner.events if event["event"] == "not an event"] == []
+    assert [event for event in runner.logged() if event["event"] == "not an event"] == []
     assert [name for name in answer.headers if "forged" in name] == []
 
 

@@ -119,7 +119,7 @@ def test_garbage_ends_nothing(cluster: Cluster, data: bytes) -> None:
     assert cluster.front.job(job_id)["status"] == "running"
     cluster.front.cancel(job_id)
     assert cluster.front.ended(job_id)["status"] == "canceled"
-    assert any(event["event"] == "malformed" for event in cluster.front.events)
+    assert any(event["event"] == "malformed" for event in cluster.front.logged())
 
 
 def test_a_subject_that_is_no_utf_8_is_survived(cluster: Cluster) -> None:
@@ -238,7 +238,7 @@ def test_another_file_on_an_agent_is_logged_once(cluster: Cluster, folder: Path)
     path.write_text(json.dumps(listed))
 
     def told() -> int:
-        messages = [str(event.get("message")) for event in cluster.front.events]
+        messages = [str(event.get("message")) for event in cluster.front.logged()]
         return messages.count("agent one has another file for script quick than here")
 
     wait_until(told, 30)

@@ -127,7 +127,7 @@ def test_a_broker_that_is_away_at_the_start_keeps_only_the_jobs_waiting(tmp_path
         cluster.front.start()
         job_id = cluster.front.submit("quick")
         assert cluster.front.job(job_id)["status"] == "queued"
-        assert [event["event"] for event in cluster.front.events].count("broker") == 1
+        assert [event["event"] for event in cluster.front.logged()].count("broker") == 1
         cluster.agents["one"].launch()
         cluster.broker.start()
         assert cluster.front.ended(job_id, LONG_SECONDS)["status"] == "succeeded"

@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 from hypothesis import strategies as st
@@ -103,19 +104,15 @@ def _talk(connection: socket.socket, parts: Sequence[bytes], ending: str) -> Ite
 
 def check_request(runner: RunnerProcess, parts: Sequence[bytes], ending: str) -> None:
     """Whatever a runner is sent: its answers are those of the wire, and it goes on, no error."""
-    before = len(errors_of(runner))
+    before = len(runner.events)
     for answer in send(runner, parts, ending):
         check_answer(answer)
-    assert runner.http.get("/healthz").json() == {"ok": True}
-    new = errors_of(runner)[before:]
-    assert not new, new
+    assert not (new := errors_among(runner.logged()[before:])), new
 
 
-def errors_of(runner: RunnerProcess) -> list[dict[str, object]]:
+def errors_among(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What a runner has logged of its own mistakes: errors, and what is no event at all."""
-    return [
-        event for event in runner.events if event["event"] in ("error", "critical", "not an event")
-    ]
+    return [event for event in events if event["event"] in ("error", "critical", "not an event")]
 
 
 def fuzzed_runner(folder: Path) -> RunnerProcess:
@@ -134,7 +131,7 @@ def healthy_after(runner: RunnerProcess) -> Iterator[None]:
     assert (job["status"], job["stdoutPreview"]) == ("succeeded", "still\nhere\n"), job
     wait_until(lambda: not psutil.Process(runner.pid).children(recursive=True))
     wait_until(lambda: _open_files(runner) <= before)
-    assert not errors_of(runner)
+    assert not errors_among(runner.logged())
 
 
 def _open_files(runner: RunnerProcess) -> int:

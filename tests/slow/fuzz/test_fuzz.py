@@ -118,4 +118,4 @@ def test_a_runner_answers_any_request_made_of_its_description_as_described(
                 )
             ),
         )
-        assert not raw_requests.errors_of(runner)
+        assert not raw_requests.errors_among(runner.logged())

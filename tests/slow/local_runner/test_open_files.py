@@ -161,14 +161,14 @@ def test_a_connection_that_cannot_be_accepted_is_later_and_does_not_flood_the_lo
     runner: RunnerProcess,
 ) -> None:
     open_files = open_files_of(runner)
-    logged = len(runner.events)
+    logged = len(runner.logged())
     port = httpx.URL(runner.url).port or 80
     with limited(runner, "RLIMIT_NOFILE", open_files):
         caller = socket.create_connection(("127.0.0.1", port), timeout=20)
         # Once the second is answered the runner has tried to accept the caller.
         for _ in range(2):
             assert runner.http.get("/healthz").is_success
-        logged = len(runner.events) - logged
+        logged = len(runner.logged()) - logged
 
     with caller:
         caller.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -185,7 +185,7 @@ def test_a_stop_without_open_files_says_so_once_a_second_and_no_more(
     with limited(runner, "RLIMIT_NOFILE", open_files), socket.create_connection(address):
         for _ in range(2):
             assert runner.http.get("/healthz").is_success
-        logged = len(runner.events)
+        logged = len(runner.logged())
         # While it waits for the script asyncio comes back to the listener, which is closed.
         assert runner.stop() == 0
 

@@ -44,7 +44,7 @@ def test_sighup_is_a_stop_like_sigterm(tmp_path: Path) -> None:
         running = runner.submit("waits")
         runner.printed(running, "ready")
         queued = runner.submit("hello")
-        logged = len(runner.events)
+        logged = len(runner.logged())
 
         assert runner.stop(signal.SIGHUP) == 0
 
