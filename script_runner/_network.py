@@ -139,7 +139,10 @@ def _look_up(host: str, port: int, deadline: float | None) -> list[str]:
         except OSError as error:
             found.put(error)
 
-    threading.Thread(target=look_up, daemon=True).start()
+    try:
+        threading.Thread(target=look_up, daemon=True).start()
+    except RuntimeError as error:
+        raise httpcore.ConnectError(f"{host} was not looked up: {error}") from None
     try:
         result = found.get(timeout=_left(deadline, httpcore.ConnectTimeout))
     except queue.Empty:
@@ -198,7 +201,11 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         """Open a connection; see `Backend.connect_tcp`."""
         left = _left(timeout, httpcore.ConnectTimeout)
         # It tries all addresses at once.
-        stream = await self._backend.connect_tcp(
-            host.replace("%25", "%"), port, left, local_address, socket_options
-        )
+        try:
+            stream = await self._backend.connect_tcp(
+                host.replace("%25", "%"), port, left, local_address, socket_options
+            )
+        except RuntimeError as error:
+            # A thread looks the name up.
+            raise httpcore.ConnectError(f"{host} was not looked up: {error}") from None
         return _AsyncStream(stream)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -74,25 +76,19 @@ class Transport(httpx.BaseTransport):
         return exchange.response(b"".join(parts))
 
     def _give_back(self, connection: httpcore.ConnectionInterface) -> None:
-        if not self._idle.keep(connection):
+        if not self._idle.keep(connection, self._begin_to_sweep):
             connection.close()
-        elif self._idle.wants_sweep():
-            self._sweep_later()
 
-    def _sweep_later(self) -> None:
-        sweeper = threading.Timer(self._idle.seconds + SWEEP_SECONDS, self._sweep)
-        sweeper.daemon = True
-        try:
-            sweeper.start()
-        except RuntimeError:
-            # At the end of the interpreter, or in a process that has too many threads.
-            self._idle.is_swept = False
+    def _begin_to_sweep(self) -> None:
+        threading.Thread(target=self._sweep, daemon=True).start()
 
     def _sweep(self) -> None:
-        for connection in self._idle.expired():
-            connection.close()
-        if self._idle.is_swept:
-            self._sweep_later()
+        are_left = True
+        while are_left:
+            time.sleep(self._idle.seconds + SWEEP_SECONDS)
+            expired, are_left = self._idle.expired()
+            for connection in expired:
+                connection.close()
 
     def renew(self) -> None:
         """Let go of all that the parent of this process shares, without a word to the server."""
@@ -110,7 +106,7 @@ class Transport(httpx.BaseTransport):
 
 
 class AsyncTransport(httpx.AsyncBaseTransport):
-    """The same for asyncio; what is idle is closed by the event loop."""
+    """The same for asyncio; what is idle is closed by the event loop, and of no use in another."""
 
     def __init__(self, address: Address, settings: Settings) -> None:
         """Prepare it; see `HttpClient`."""
@@ -118,22 +114,19 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             httpcore.AsyncConnectionPool, httpcore.AsyncHTTPProxy, address, settings, AsyncBackend()
         )
         self._origin = _origin(address.url)
-        self._idle: _IdleConnections[httpcore.AsyncConnectionInterface] = _IdleConnections(settings)
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._settings = settings
+        self._is_closed = False
         self._sweeping: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._idle: Callable[[], _AsyncIdle | None] = _nothing
         renew_after_fork(self)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See `Transport.handle_request`."""
         exchange: Exchange = request.extensions.pop("exchange")
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            # The connections of another event loop are of no use in this one.
-            self._loop, self._sweeper = loop, None
-            self.renew()
+        idle = self._idle_here()
         with exchange.httpx_errors():
-            connection, stale = self._idle.take()
+            connection, stale = idle.take()
             await self._close(stale)
             if connection is None:
                 connection = self._pool.create_connection(self._origin)
@@ -151,24 +144,34 @@ class AsyncTransport(httpx.AsyncBaseTransport):
                 finally:
                     await head.aclose()
             finally:
-                await self._give_back(connection)
+                await self._give_back(connection, idle)
         return exchange.response(b"".join(parts))
 
-    async def _give_back(self, connection: httpcore.AsyncConnectionInterface) -> None:
-        if not self._idle.keep(connection):
+    def _idle_here(self) -> _AsyncIdle:
+        """The idle connections of the event loop that runs now."""
+        loop, idle = asyncio.get_running_loop(), self._idle()
+        if idle is None or loop is not self._loop:
+            # Those of another event loop are closed by it, or go with it.
+            idle = _IdleConnections(self._settings)
+            self._loop, self._idle = loop, weakref.ref(idle)
+        return idle
+
+    async def _give_back(
+        self, connection: httpcore.AsyncConnectionInterface, idle: _AsyncIdle
+    ) -> None:
+        if self._is_closed or not idle.keep(connection, lambda: self._sweep_later(idle)):
             await connection.aclose()
-        elif self._idle.wants_sweep():
-            self._sweep_later()
 
-    def _sweep_later(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._sweeper = loop.call_later(self._idle.seconds + SWEEP_SECONDS, self._sweep)
+    def _sweep_later(self, idle: _AsyncIdle) -> None:
+        # Nobody else holds `idle` between calls, so what is in it goes if the event loop is closed.
+        asyncio.get_running_loop().call_later(idle.seconds + SWEEP_SECONDS, self._sweep, idle)
 
-    def _sweep(self) -> None:
+    def _sweep(self, idle: _AsyncIdle) -> None:
+        expired, are_left = idle.expired()
+        if are_left:
+            self._sweep_later(idle)
         # Kept, for a task that nobody knows may be collected before it has run.
-        self._sweeping = asyncio.ensure_future(self._close(self._idle.expired()))
-        if self._idle.is_swept:
-            self._sweep_later()
+        self._sweeping = asyncio.ensure_future(self._close(expired))
 
     async def _close(self, connections: list[httpcore.AsyncConnectionInterface]) -> None:
         for connection in connections:
@@ -176,13 +179,12 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
     def renew(self) -> None:
         """Let go of all that the parent of this process shares."""
-        self._idle.renew()
+        self._loop, self._idle = None, _nothing
 
     async def aclose(self) -> None:
         """Close the connections; one in use closes at the end of its call."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        await self._close(self._idle.close())
+        self._is_closed = True
+        await self._close(self._idle_here().close())
 
 
 class _Connection(Protocol):
@@ -206,8 +208,8 @@ class _IdleConnections(Generic[C]):
     def renew(self) -> None:
         self._lock = threading.Lock()
         self._connections: list[C] = []
-        self.is_swept = False
-        """Whether those that have been idle too long will be let go."""
+        self._is_swept = False
+        """Whether somebody will ask what is `expired`: always if there are any."""
 
     def take(self) -> tuple[C | None, list[C]]:
         """A connection that can be used, if there is one, and those that must be closed."""
@@ -220,29 +222,39 @@ class _IdleConnections(Generic[C]):
                 stale.append(connection)
         return None, stale
 
-    def keep(self, connection: C) -> bool:
-        """Keep a connection for another call; false if it cannot be used again."""
+    def keep(self, connection: C, begin_to_sweep: Callable[[], None]) -> bool:
+        """Keep a connection for another call.
+
+        Args:
+            connection: The connection.
+            begin_to_sweep: Plans to close what is `expired` later, until none is left.
+
+        Returns:
+            False if it cannot be used again, or nobody would close it in time.
+        """
         if not connection.is_idle() or _has_more(connection):
             return False
         with self._lock:
             if self._is_closed or len(self._connections) >= self._most:
                 return False
+            if not self._is_swept:
+                try:
+                    begin_to_sweep()
+                except RuntimeError:
+                    # At the end of the interpreter, or in a process that has too many threads.
+                    return False
+                self._is_swept = True
             self._connections.append(connection)
         return True
 
-    def wants_sweep(self) -> bool:
-        """Whether a sweep must be planned, which the caller then does."""
-        with self._lock:
-            wants, self.is_swept = not self.is_swept, True
-        return wants
-
-    def expired(self) -> list[C]:
-        """Those that were idle too long, or that the server has closed; they are let go."""
+    def expired(self) -> tuple[list[C], bool]:
+        """Those that were idle too long, or that the server has closed, which are let go; and
+        whether others are left."""
         with self._lock:
             expired = [each for each in self._connections if each.has_expired()]
             self._connections = [each for each in self._connections if each not in expired]
-            self.is_swept = bool(self._connections)
-        return expired
+            self._is_swept = bool(self._connections)
+            return expired, self._is_swept
 
     def close(self) -> list[C]:
         """All of them; none is kept any more."""
@@ -250,6 +262,13 @@ class _IdleConnections(Generic[C]):
             self._is_closed = True
             connections, self._connections = self._connections, []
         return connections
+
+
+def _nothing() -> None:
+    """What a weak reference gives once its object is gone."""
+
+
+_AsyncIdle = _IdleConnections[httpcore.AsyncConnectionInterface]
 
 
 def _has_more(connection: object) -> bool:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import psutil
@@ -144,6 +145,66 @@ async def test_an_idle_connection_of_asyncio_is_closed_although_no_other_call_co
                     break
                 await asyncio.sleep(0.01)
             assert connections_to(server.port) == []
+
+
+def refuse_threads(monkeypatch: pytest.MonkeyPatch, starter: str, meanwhile: Event) -> Event:
+    """Let the thread of a name start no other, which it is told once something else has happened.
+
+    Returns:
+        Whether it has tried.
+    """
+    start, tried = threading.Thread.start, Event()
+
+    def start_unless_refused(thread: threading.Thread) -> None:
+        if threading.current_thread().name.startswith(starter):
+            tried.set()
+            meanwhile.wait(0.5)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_unless_refused)
+    return tried
+
+
+def test_a_connection_that_no_thread_can_close_later_is_closed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with MisbehavingServer(echo) as server, ScriptRunner(server.url) as runner:
+        with monkeypatch.context() as patch:
+            refuse_threads(patch, threading.current_thread().name, Event())
+            runner.status("job_1")
+            assert connections_to(server.port) == []
+        runner.status("job_1")
+        runner.status("job_1")
+        assert server.connections == 2
+
+
+def test_a_connection_is_closed_in_time_although_the_thread_of_another_call_could_not_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = Event()
+    with (
+        MisbehavingServer(echo) as server,
+        ThreadPoolExecutor(1, "refused") as threads,
+        ScriptRunner(server.url, settings=QUICK) as runner,
+    ):
+        tried = refuse_threads(monkeypatch, "refused", kept)
+        other = threads.submit(runner.status, "job_1")
+        assert tried.wait(20)
+        runner.status("job_2")
+        kept.set()
+        other.result()
+        wait_until(lambda: not connections_to(server.port))
+
+
+def test_a_name_that_no_thread_can_look_up_is_an_unreachable_runner(
+    monkeypatch: pytest.MonkeyPatch, connected: Connected
+) -> None:
+    runner = connected("http://localhost:1")
+    with monkeypatch.context() as patch:
+        refuse_threads(patch, "", Event())
+        with pytest.raises(RunnerUnreachable, match="can't start new thread"):
+            runner.status("job_1")
 
 
 def connections_to(port: int) -> list[str]:
@@ -383,16 +444,29 @@ def test_limits_are_settings() -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_client_of_asyncio_begins_anew_in_another_event_loop() -> None:
-    def asked_in_two_loops(url: str) -> list[list[str]]:
-        runner = AsyncScriptRunner(url)
+    with MisbehavingServer(echo) as server:
+        runner = AsyncScriptRunner(server.url)
 
         async def twice() -> list[str]:
             return [(await runner.status(name)).job_id for name in ("one", "two")]
 
-        return [asyncio.run(twice()), asyncio.run(twice())]
+        for connections in (1, 2):
+            assert asyncio.run(twice()) == ["one", "two"]
+            assert server.connections == connections
+            # None of an event loop that is closed stays half closed until the next call.
+            gc.collect()
+            assert connections_to(server.port) == []
+        asyncio.run(runner.close())
 
-    with MisbehavingServer(echo) as server:
-        assert asked_in_two_loops(server.url) == [["one", "two"]] * 2
-        assert server.connections == 2
-        # Here, and not in another test.
-        gc.collect()
+
+def test_each_of_two_event_loops_closes_its_own_connections_in_time() -> None:
+    with MisbehavingServer(echo) as server, asyncio.Runner() as one, asyncio.Runner() as other:
+        runner = AsyncScriptRunner(server.url, settings=QUICK)
+        for loop in (one, other, one, other):
+            loop.run(runner.status("job_1"))
+        for _ in range(1000):
+            for loop in (one, other):
+                loop.run(asyncio.sleep(0.01))
+            if not connections_to(server.port):
+                break
+        assert connections_to(server.port) == []
