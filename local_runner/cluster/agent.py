@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -19,7 +17,7 @@ from local_runner.cluster.config import AgentConfig
 from local_runner.cluster.keeper import clock
 from local_runner.cluster.keeping import Keeping
 from local_runner.cluster.lease import Lease
-from local_runner.cluster.link import Link, end
+from local_runner.cluster.link import Link
 from local_runner.cluster.messages import (
     PROTOCOL,
     AgentId,
@@ -37,6 +35,7 @@ from local_runner.jobs.record import Status
 from local_runner.processes.given import Given
 from local_runner.processes.local import LocalLauncher
 from local_runner.storage.disk import Disk
+from local_runner.tasks import Tasks
 
 LEASE_CHECK_SECONDS = 0.25
 
@@ -81,7 +80,7 @@ class Agent:
         self._catalog = catalog_of(config.labels, config.scripts)
         self._replicas = 1
         self._jobs: dict[str, AgentJob] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
         self._stopped = 0
         self._all_ended = asyncio.Event()
         self._all_ended.set()
@@ -113,14 +112,14 @@ class Agent:
         if ended:
             log.event("recovered", processes_ended=ended)
         works = [self.link.run(), self._watch_lease(), self._look_again(), self._until_stopped()]
-        tasks = [asyncio.create_task(work) for work in works]
+        tasks = [self._tasks.spawn(work) for work in works]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
                     task.result()
         finally:
-            await end([*tasks, *self._tasks])
+            await self._tasks.cancel()
             self.keeping.close()
             self.launcher.close()
         log.event("stopped")
@@ -178,7 +177,7 @@ class Agent:
         if self._replicas == 1:
             await self.link.publish(subject, hello)
         else:
-            self._spawn(self._renew(subject, hello, asked))
+            self._tasks.spawn(self._renew(subject, hello, asked))
 
     async def _renew(self, subject: str, hello: bytes, asked: float) -> None:
         if await confirmed(self.link, subject, hello):
@@ -235,7 +234,7 @@ class Agent:
             return
         job = self._jobs[job_id] = AgentJob(self, job_id)
         self._all_ended.clear()
-        self._spawn(self._live(job_id, job))
+        self._tasks.spawn(self._live(job_id, job))
 
     async def _live(self, job_id: str, job: AgentJob) -> None:
         try:
@@ -246,8 +245,3 @@ class Agent:
             del self._jobs[job_id]
             if not self._jobs:
                 self._all_ended.set()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -15,7 +15,7 @@ from local_runner.cluster.broker import broker
 from local_runner.cluster.config import AgentConfig, load_agent
 from local_runner.cluster.front import Front
 from local_runner.cluster.keeper import clock
-from local_runner.cluster.link import Link, end
+from local_runner.cluster.link import Link
 from local_runner.cluster.messages import (
     FRONT_INBOX,
     TO_FRONT,
@@ -32,6 +32,7 @@ from local_runner.config import Config
 from local_runner.config_file import ConfigError
 from local_runner.processes.given import Given, take_over
 from local_runner.processes.launcher import Unreachable
+from local_runner.tasks import cancel
 
 __all__ = ["Front", "check_agent", "check_cluster", "run_agent"]
 
@@ -136,5 +137,5 @@ async def _reach(link: Link, roster: Roster | None = None) -> str:
     tried.cancel()
     if running.done():
         running.result()
-    await end([running])
+    await cancel([running])
     return "lets us in" if reached else "is away"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from local_runner.cluster.broker import BrokerRefuses, broker
 from local_runner.cluster.config import load_agent
-from local_runner.cluster.link import BrokerAway, Link, end
+from local_runner.cluster.link import BrokerAway, Link
 from local_runner.cluster.messages import AgentId, Gone, agent_inbox, front_subject
 from local_runner.config_file import ConfigError
+from local_runner.tasks import cancel
 
 RETRY_SECONDS = 0.5
 
@@ -37,7 +38,7 @@ async def _tell(agent: AgentId, path: Path) -> None:
     try:
         await say(link, agent, "the agent was killed")
     finally:
-        await end([running])
+        await cancel([running])
 
 
 async def say(link: Link, agent: AgentId, reason: str) -> None:

@@ -31,8 +31,9 @@ from local_runner.cluster.roster import Roster
 from local_runner.cluster.voice import Voice
 from local_runner.cluster.watch import Watch
 from local_runner.config import Config, ScriptConfig
+from local_runner.jobs.dispatcher import Dispatcher
 from local_runner.jobs.listing import AgentView
-from local_runner.jobs.scheduler import Scheduler
+from local_runner.jobs.reader import Reader
 from local_runner.processes.launcher import Launch
 
 RIVAL_SECONDS = 0.5
@@ -67,7 +68,7 @@ class Front:
         self._remotes = Remotes()
         self._alone = False
         self._client: Client | None = None
-        self._scheduler: Scheduler | None = None
+        self._dispatcher: Dispatcher | None = None
         self._offers: Offers | None = None
         self._watch: Watch | None = None
 
@@ -80,8 +81,8 @@ class Front:
 
     def start(self, launch: Launch) -> RemoteProcess:
         """Take a script whose agent has the permit."""
-        assert self._scheduler is not None
-        job = self._scheduler.live(launch.job_id)
+        assert self._dispatcher is not None
+        job = self._dispatcher.begun(launch.job_id)
         assert job is not None
         return self.resume(launch, job.record.worker or "")
 
@@ -113,16 +114,16 @@ class Front:
 
     # -- its life
 
-    async def open(self, scheduler: Scheduler) -> None:
+    async def open(self, dispatcher: Dispatcher, reader: Reader) -> None:
         """Reach the broker, or go on trying; see `Workers.open`.
 
         Raises:
             BrokerRefuses: If the broker does not let the front in.
         """
-        self._scheduler = scheduler
-        self._offers = Offers(scheduler, self._roster, self._remotes, self._voice)
+        self._dispatcher = dispatcher
+        self._offers = Offers(dispatcher, self._roster, self._remotes, self._voice)
         reception = Reception(
-            scheduler,
+            dispatcher,
             self._offers,
             self._roster,
             self._remotes,
@@ -131,7 +132,8 @@ class Front:
             self.look,
         )
         self._watch = Watch(
-            scheduler,
+            dispatcher,
+            reader,
             reception,
             self._roster,
             self._remotes,
@@ -155,7 +157,7 @@ class Front:
 
     async def close(self) -> None:
         """Say no more."""
-        await self._voice.end()
+        await self._voice.cancel()
 
     async def _connected(self, client: Client) -> None:
         self._alone = False

@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import functools
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
 
 import nats.errors
 from nats.aio.client import Client
@@ -39,7 +38,6 @@ COMPLAINT_SECONDS = 60.0
 PENDING_BYTES = 256 * 1024 * 1024
 """What may wait to be handled, per subscription; what is beyond is thrown away and sent again."""
 
-CANCEL_AGAIN_SECONDS = 0.1
 
 Handler = Callable[[Msg], Awaitable[None]]
 
@@ -231,15 +229,6 @@ class Link:
         if now - self._complained >= COMPLAINT_SECONDS:
             self._complained = now
             log.event("broker", message=f"the broker is away, trying again: {reason}")
-
-
-async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks until they have ended: nats-py may take a cancellation for its own."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def _nothing(_: object) -> None:

@@ -9,8 +9,8 @@ from local_runner.cluster.messages import AgentId, Tell
 from local_runner.cluster.remote import Remotes
 from local_runner.cluster.roster import Roster
 from local_runner.cluster.voice import Voice
+from local_runner.jobs.dispatcher import Dispatcher
 from local_runner.jobs.job import LiveJob
-from local_runner.jobs.scheduler import Scheduler
 
 OFFER_SECONDS = 2.0
 """How long an agent has to ask for what it was offered; then another one is offered it."""
@@ -30,7 +30,7 @@ class Offers:
 
     def __init__(
         self,
-        scheduler: Scheduler,
+        dispatcher: Dispatcher,
         roster: Roster,
         remotes: Remotes,
         voice: Voice,
@@ -38,12 +38,12 @@ class Offers:
         """Begin without any.
 
         Args:
-            scheduler: Has the queue.
+            dispatcher: Has the queue.
             roster: Has the agents.
             remotes: What runs.
             voice: Tells the agents.
         """
-        self._scheduler = scheduler
+        self._dispatcher = dispatcher
         self._roster = roster
         self._remotes = remotes
         self._voice = voice
@@ -88,7 +88,7 @@ class Offers:
             chosen[job.record.job_id] = state.id
             return True
 
-        for job in self._scheduler.startable(place):
+        for job in self._dispatcher.startable(place):
             if (agent := chosen.get(job.record.job_id)) is not None:
                 self._offers[job.record.job_id] = _Offer(agent, now + OFFER_SECONDS)
         for job_id, agent in chosen.items():

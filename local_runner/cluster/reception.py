@@ -31,8 +31,8 @@ from local_runner.cluster.remote import RemoteProcess, Remotes
 from local_runner.cluster.roster import Roster
 from local_runner.cluster.voice import Voice
 from local_runner.config import ClusterConfig, RunnerConfig
+from local_runner.jobs.dispatcher import Dispatcher
 from local_runner.jobs.job import LiveJob
-from local_runner.jobs.scheduler import Scheduler
 
 
 class Reception:
@@ -40,7 +40,7 @@ class Reception:
 
     def __init__(
         self,
-        scheduler: Scheduler,
+        dispatcher: Dispatcher,
         offers: Offers,
         roster: Roster,
         remotes: Remotes,
@@ -51,7 +51,7 @@ class Reception:
         """Begin.
 
         Args:
-            scheduler: Has the jobs.
+            dispatcher: Has the jobs.
             offers: What was offered to whom.
             roster: Has the agents.
             remotes: What runs.
@@ -59,7 +59,7 @@ class Reception:
             limits: What holds for all scripts, and for the cluster.
             look: Called when an agent may take a job that could not before.
         """
-        self._scheduler = scheduler
+        self._dispatcher = dispatcher
         self._offers = offers
         self._roster = roster
         self._remotes = remotes
@@ -161,14 +161,14 @@ class Reception:
 
     async def _decide(self, agent: AgentId, permit: Permit) -> Order:
         job_id = permit.job_id
-        job = self._scheduler.live(job_id)
+        job = self._dispatcher.begun(job_id)
         if job is not None and job.record.worker == str(agent):
             return self._order(agent, job)
         if not self._offers.is_offered(job_id, agent):
             return Order(go=False)
-        started = await self._scheduler.start_on(job_id, str(agent))
+        started = await self._dispatcher.start_on(job_id, str(agent))
         self._offers.withdraw(job_id)
-        job = self._scheduler.live(job_id)
+        job = self._dispatcher.begun(job_id)
         if not started or job is None:
             return Order(go=False)
         if process := self._remotes.find(agent, job_id):
@@ -222,7 +222,7 @@ class Reception:
     async def _record_end(self, agent: AgentId, end: End, reply: str) -> None:
         recorded = Recorded(ok=True)
         process = self._remotes.find(agent, end.job_id)
-        job = self._scheduler.live(end.job_id)
+        job = self._dispatcher.begun(end.job_id)
         if process is not None and job is not None:
             recorded = process.finish(end)
             if recorded.ok:

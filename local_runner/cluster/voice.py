@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Coroutine
-from typing import Any
 
-from local_runner.cluster.link import BrokerAway, Link, end
+from local_runner.cluster.link import BrokerAway, Link
 from local_runner.cluster.messages import AgentId, Tell, agent_subject
+from local_runner.tasks import Tasks
 
 
-class Voice:
+class Voice(Tasks):
     """Says things over a link, and sees other work to its end."""
 
     def __init__(self, link: Link) -> None:
         """Speak over a link."""
+        super().__init__()
         self._link = link
-        self._tasks: set[asyncio.Task[Any]] = set()
 
     def tell(self, agent: AgentId, tell: Tell) -> None:
         """Tell an agent something."""
@@ -34,14 +32,3 @@ class Voice:
             return len(data) <= self._link.max_payload
         except BrokerAway:
             return True
-
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Have some work done meanwhile."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def end(self) -> None:
-        """End all work."""
-        await end(self._tasks)

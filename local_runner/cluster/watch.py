@@ -14,7 +14,8 @@ from local_runner.cluster.remote import RemoteProcess, Remotes
 from local_runner.cluster.roster import AgentState, Roster
 from local_runner.cluster.voice import Voice
 from local_runner.config import ClusterConfig
-from local_runner.jobs.scheduler import Scheduler
+from local_runner.jobs.dispatcher import Dispatcher
+from local_runner.jobs.reader import Reader
 
 WATCH_SECONDS = 0.5
 """How often it is looked whether agents are dead."""
@@ -34,7 +35,8 @@ class Watch:
 
     def __init__(
         self,
-        scheduler: Scheduler,
+        dispatcher: Dispatcher,
+        reader: Reader,
         reception: Reception,
         roster: Roster,
         remotes: Remotes,
@@ -45,7 +47,8 @@ class Watch:
         """Begin.
 
         Args:
-            scheduler: Has the jobs.
+            dispatcher: Has the jobs.
+            reader: Has the scripts.
             reception: Takes what is heard of an agent in another way.
             roster: Has the agents.
             remotes: What runs.
@@ -54,7 +57,8 @@ class Watch:
             limits: What holds for the cluster, and the grace from SIGTERM to SIGKILL.
         """
         self.contact = Contact()
-        self._scheduler = scheduler
+        self._dispatcher = dispatcher
+        self._reader = reader
         self._reception = reception
         self._roster = roster
         self._remotes = remotes
@@ -78,7 +82,7 @@ class Watch:
             await asyncio.sleep(REPEAT_SECONDS)
             for process in self._remotes:
                 self.wished(process)
-            self._remotes.forget(lambda job_id: self._scheduler.live(job_id) is None)
+            self._remotes.forget(lambda job_id: self._dispatcher.begun(job_id) is None)
 
     async def _judge_all(self) -> None:
         while True:
@@ -114,7 +118,7 @@ class Watch:
         now = self._now()
         if now - self._noted < NOTE_SECONDS or not self._link.connected.is_set():
             return
-        states = await self._scheduler.scripts()
+        states = await self._reader.scripts()
         waiting = [state.script for state in states if state.queued]
         for script in self._roster.lacking(waiting, now):
             self._noted = now

@@ -40,6 +40,7 @@ class _Api:
 
     def __init__(self, scheduler: Scheduler, large: LargeResponses) -> None:
         self._scheduler = scheduler
+        self._reader = scheduler.reader
         self._large = large
 
     async def run_script(self, request: Request) -> Response:
@@ -65,11 +66,11 @@ class _Api:
         wanted = min(limit, MAX_LIMIT)
 
         async def make() -> bytes:
-            page = await self._scheduler.page(record, stream, offset, wanted)
+            page = await self._reader.page(record, stream, offset, wanted)
             return await self._large.encoded(log_page(record, stream, page), len(page.data))
 
         # Before there is room for it: what waits for the disk of one log takes none from others.
-        await self._scheduler.flush(record.job_id)
+        await self._reader.flush(record.job_id)
         if wanted <= PIECE_BYTES:
             return JsonResponse(await make())
         return self._large.response(wanted, make)
@@ -91,7 +92,7 @@ class _Api:
 
     async def _job(self, request: Request) -> JobRecord:
         job_id = request.path_params["job_id"]
-        return _found(job_id, await self._scheduler.job(job_id))
+        return _found(job_id, await self._reader.job(job_id))
 
 
 def application(config: Config, scheduler: Scheduler, token: str | None) -> ASGIApp:
@@ -103,7 +104,7 @@ def application(config: Config, scheduler: Scheduler, token: str | None) -> ASGI
         token: The token every request must carry; None for no token.
     """
     large = LargeResponses(BoundedProtocol.drop_slowest)
-    api, lists = _Api(scheduler, large), Lists(scheduler, large)
+    api, lists = _Api(scheduler, large), Lists(scheduler.reader, large)
     app = Starlette(
         routes=[
             route("POST", "/run", api.run_script),

@@ -14,8 +14,8 @@ from local_runner.http.encoding import PIECE_BYTES, JsonResponse
 from local_runner.http.large import LargeResponses
 from local_runner.jobs.allowlist import Refused
 from local_runner.jobs.listing import JobList, JobQuery, ScriptState
+from local_runner.jobs.reader import Reader
 from local_runner.jobs.record import JobRecord, Status
-from local_runner.jobs.scheduler import Scheduler
 
 DEFAULT_JOBS = 50
 MAX_JOBS = 500
@@ -28,14 +28,14 @@ PARAMETERS = ("limit", "before", "status", "scriptId")
 class Lists:
     """The handlers of the lists, for one runner."""
 
-    def __init__(self, scheduler: Scheduler, large: LargeResponses) -> None:
-        """Answer for `scheduler`; `large` makes long lists."""
-        self._scheduler = scheduler
+    def __init__(self, reader: Reader, large: LargeResponses) -> None:
+        """Respond with what `reader` finds; `large` makes long lists."""
+        self._reader = reader
         self._large = large
 
     async def jobs(self, request: Request) -> Response:
         """`GET /jobs`."""
-        listed = await self._scheduler.jobs(_job_query(request))
+        listed = await self._reader.jobs(_job_query(request))
         size = sum(record.args_size for record in listed.jobs)
         if size <= PIECE_BYTES:
             return JsonResponse(_job_list(listed))
@@ -43,8 +43,8 @@ class Lists:
 
     async def scripts(self, _: Request) -> Response:
         """`GET /scripts`."""
-        scripts = [_script(state) for state in await self._scheduler.scripts()]
-        agents = self._scheduler.agents()
+        scripts = [_script(state) for state in await self._reader.scripts()]
+        agents = self._reader.agents()
         listed = None if agents is None else [dataclasses.asdict(agent) for agent in agents]
         return JsonResponse({"ok": True, "scripts": scripts, "agents": listed})
 

@@ -10,8 +10,9 @@ from local_runner.jobs.record import Status
 from local_runner.storage.job_logs import JobLogs
 
 if TYPE_CHECKING:
+    from local_runner.jobs.dispatcher import Dispatcher
     from local_runner.jobs.listing import AgentView
-    from local_runner.jobs.scheduler import Scheduler
+    from local_runner.jobs.reader import Reader
 
 
 class CannotStart(Exception):
@@ -130,8 +131,12 @@ class Workers(Launcher, Protocol):
 
     scripts_go_on: bool
 
-    async def open(self, scheduler: Scheduler) -> None:
-        """Let them ask a scheduler for its jobs; they may be away for now.
+    async def open(self, dispatcher: Dispatcher, reader: Reader) -> None:
+        """Let them ask for jobs; they may be away for now.
+
+        Args:
+            dispatcher: Has the jobs.
+            reader: Has the scripts.
 
         Raises:
             Unreachable: If they can never be reached so.

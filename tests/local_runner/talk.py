@@ -15,7 +15,7 @@ from types import TracebackType
 import httpx
 
 from generated_client.models import Error
-from local_runner.jobs.scheduler import TAG_DIGITS
+from local_runner.jobs.recorder import TAG_DIGITS
 from scripts.runner_process import RunnerProcess
 from scripts.waiting import wait_until
 

@@ -178,10 +178,12 @@ async def test_a_job_that_starts_before_it_is_recorded_ends_as_others_do_by_a_st
 
         monkeypatch.setattr(store, "save", save_late)
         accepting = asyncio.create_task(scheduler.run("waits", [], "sync"))
-        while not scheduler._queue:
+        while not scheduler._live.queue:
             await asyncio.sleep(0.01)
         await scheduler.cancel(first)
-        while not any(job.has_process for job in scheduler._begun.values() if job.record.seq == 2):
+        while not any(
+            job.has_process for job in scheduler._live.begun.values() if job.record.seq == 2
+        ):
             await asyncio.sleep(0.01)
         stop = asyncio.create_task(scheduler.stop())
         await asyncio.sleep(0)
