@@ -45,7 +45,7 @@ def prism(
         output: Where Prism's own lines go once it is ready; None throws them away.
 
     Yields:
-        The URL it listens on, when it is ready to answer.
+        The URL it listens on, when it is ready to respond.
 
     Raises:
         PrismFailed: If it ends before it is ready: the port is in use, the description is invalid,
@@ -63,7 +63,7 @@ def prism(
         start_new_session=True,
     )
     assert process.stdout is not None
-    # Prism stops answering when nobody reads its log and the pipe is full.
+    # Prism stops responding when nobody reads its log and the pipe is full.
     reader = threading.Thread(target=_copy, args=(process.stdout, output), daemon=True)
     try:
         url = _wait_until_ready(process.stdout)
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with prism(["mock"], port=options.port, output=sys.stdout) as url:
-            print(f"The mock of script-runner answers on {url} (Ctrl-C ends it)", flush=True)
+            print(f"The mock of script-runner listens on {url} (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
     except PrismFailed as failure:
         print(failure, file=sys.stderr)

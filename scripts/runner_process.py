@@ -248,11 +248,11 @@ class RunnerProcess:
     # -- its jobs
 
     def run(self, script_id: str, *args: str, mode: str = "sync") -> dict[str, Any]:
-        """Run a script; returns the job of a sync run, what an async run answers."""
+        """Run a script; returns the job of a sync run, what an async run returns."""
         body = {"scriptId": script_id, "args": args, "mode": mode}
-        answer = self.http.post("/run", json=body)
-        assert answer.is_success, answer.text
-        return dict(answer.json())
+        response = self.http.post("/run", json=body)
+        assert response.is_success, response.text
+        return dict(response.json())
 
     def submit(self, script_id: str, *args: str) -> str:
         """Run a script without waiting for its end; returns the job id."""
@@ -263,13 +263,13 @@ class RunnerProcess:
         return dict(self.http.get(f"/jobs/{job_id}").raise_for_status().json())
 
     def cancel(self, job_id: str) -> dict[str, Any]:
-        """Cancel a job; returns it as the runner answers then."""
+        """Cancel a job; returns it as the runner gives it then."""
         return dict(self.http.post(f"/jobs/{job_id}/cancel").raise_for_status().json())
 
     def log(self, job_id: str, stream: str = "stdout") -> str:
         """The first 64 KiB of a log."""
-        answer = self.http.get(f"/jobs/{job_id}/logs", params={"stream": stream})
-        return str(answer.raise_for_status().json()["data"])
+        response = self.http.get(f"/jobs/{job_id}/logs", params={"stream": stream})
+        return str(response.raise_for_status().json()["data"])
 
     def ended(self, job_id: str, seconds: float = JOB_SECONDS) -> dict[str, Any]:
         """Wait until a job has ended; returns it."""

@@ -1,4 +1,4 @@
-"""What all tests share: the mock of the API, and the way to tell its errors from answers."""
+"""What all tests share: the mock of the API, and the way to tell its errors from responses."""
 
 from __future__ import annotations
 

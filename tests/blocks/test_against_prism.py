@@ -1,4 +1,4 @@
-"""Each block against the mock of the API: what it sends, and what it makes of each answer."""
+"""Each block against the mock of the API: what it sends, and what it makes of each response."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 from script_runner import InvalidResponse, RequestRejected, RequestTimedOut
 from tests.support.block_runner import run_block
-from tests.support.description import Answer, answers
+from tests.support.description import DescribedResponse, described_responses
 from tests.support.misbehaving_server import Request
 from tests.support.prism_client import preferring
 
-LOG_ANSWER = "code=200, example=whole"
+LOG_RESPONSE = "code=200, example=whole"
 """What the log of a job is while another operation is tested."""
 
 JOB = {"job_id": "job_1795459086738_1"}
@@ -38,15 +38,16 @@ STATUS_WORDS = {
 
 def cases(status_codes: set[int] | None = None) -> list[Any]:
     return [
-        pytest.param(block, answer, id=f"{block}-{answer.status}-{answer.example}")
+        pytest.param(block, response, id=f"{block}-{response.status}-{response.example}")
         for block, (operation, _) in INPUTS.items()
-        for answer in answers()
-        if answer.operation == operation and (status_codes is None or answer.status in status_codes)
+        for response in described_responses()
+        if response.operation == operation
+        and (status_codes is None or response.status in status_codes)
     ]
 
 
-def asked_for(block: str, answer: Answer) -> dict[str, object]:
-    """The inputs of a block, which ask for what the answer is about."""
+def asked_for(block: str, response: DescribedResponse) -> dict[str, object]:
+    """The inputs of a block, which ask for what the response is about."""
     inputs = dict(INPUTS[block][1])
     for handle, field in (
         ("job_id", "jobId"),
@@ -54,30 +55,32 @@ def asked_for(block: str, answer: Answer) -> dict[str, object]:
         ("stream", "stream"),
         ("offset", "offset"),
     ):
-        if handle in inputs and field in answer.body:
-            inputs[handle] = answer.body[field]
+        if handle in inputs and field in response.body:
+            inputs[handle] = response.body[field]
     return inputs
 
 
 @pytest.fixture
-def run_with_answer(mock_url: str) -> Any:
-    """Runs a block while Prism gives one answer; a request Prism refuses fails the test.
+def run_with_response(mock_url: str) -> Any:
+    """Runs a block while Prism gives one response; a request Prism refuses fails the test.
 
     The operations of each block that the mock saw are checked: they are what the block shows.
     """
 
-    def run(block: str, answer: Answer) -> dict[str, Any]:
+    def run(block: str, response: DescribedResponse) -> dict[str, Any]:
         def prefer(request: Request) -> str:
             is_log = operation_of(request) == "getJobLogs"
-            return LOG_ANSWER if is_log and answer.operation != "getJobLogs" else answer.prefer
+            return (
+                LOG_RESPONSE if is_log and response.operation != "getJobLogs" else response.prefer
+            )
 
         with preferring(mock_url, prefer) as server:
             try:
-                return run_block(block, script_runner_url=server.url, **asked_for(block, answer))
+                return run_block(block, script_runner_url=server.url, **asked_for(block, response))
             finally:
                 seen = [operation_of(request) for request in server.requests]
-                assert seen[0] == answer.operation
-                assert set(seen) <= {answer.operation, "getJobLogs"}
+                assert seen[0] == response.operation
+                assert set(seen) <= {response.operation, "getJobLogs"}
                 assert set(seen) <= OPERATIONS[block]
 
     return run
@@ -112,26 +115,28 @@ def expected_job(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("block", "answer"), [case for case in cases({200}) if case.values[0] == "get-job-status"]
+    ("block", "response"), [case for case in cases({200}) if case.values[0] == "get-job-status"]
 )
 def test_get_job_status_gives_the_words_of_the_product(
-    run_with_answer: Any, block: str, answer: Answer
+    run_with_response: Any, block: str, response: DescribedResponse
 ) -> None:
-    assert run_with_answer(block, answer) == expected_job(answer.body)
+    assert run_with_response(block, response) == expected_job(response.body)
 
 
 @pytest.mark.parametrize(
-    ("block", "answer"), [case for case in cases({200}) if case.values[0] == "wait-for-job"]
+    ("block", "response"), [case for case in cases({200}) if case.values[0] == "wait-for-job"]
 )
-def test_wait_for_job_gives_an_ended_job(run_with_answer: Any, block: str, answer: Answer) -> None:
-    if answer.body["endedAt"] is None:
+def test_wait_for_job_gives_an_ended_job(
+    run_with_response: Any, block: str, response: DescribedResponse
+) -> None:
+    if response.body["endedAt"] is None:
         with pytest.raises(
-            RequestTimedOut, match=f"is still {STATUS_WORDS[answer.body['status']]}"
+            RequestTimedOut, match=f"is still {STATUS_WORDS[response.body['status']]}"
         ):
-            run_with_answer(block, answer)
+            run_with_response(block, response)
     else:
-        expected = {**expected_job(answer.body), "job_id": answer.body["jobId"]}
-        assert run_with_answer(block, answer) == expected
+        expected = {**expected_job(response.body), "job_id": response.body["jobId"]}
+        assert run_with_response(block, response) == expected
 
 
 PAGES = {
@@ -143,80 +148,88 @@ PAGES = {
 
 
 @pytest.mark.parametrize(
-    "answer", [a for a in answers() if (a.operation, a.status) == ("getJobLogs", 200)], ids=str
+    "response",
+    [a for a in described_responses() if (a.operation, a.status) == ("getJobLogs", 200)],
+    ids=str,
 )
 def test_get_job_logs_gives_lines_and_refuses_a_page_it_did_not_ask_for(
-    run_with_answer: Any, answer: Answer
+    run_with_response: Any, response: DescribedResponse
 ) -> None:
-    if answer.example in PAGES:
-        lines = PAGES[answer.example]
-        assert run_with_answer("get-job-logs", answer) == {
+    if response.example in PAGES:
+        lines = PAGES[response.example]
+        assert run_with_response("get-job-logs", response) == {
             "logs": lines,
             "total_lines": len(lines),
             "truncated": False,
         }
     else:
         with pytest.raises(InvalidResponse, match="asked for"):
-            run_with_answer("get-job-logs", answer)
+            run_with_response("get-job-logs", response)
 
 
-@pytest.mark.parametrize("answer", [a for a in answers() if a.status == 202], ids=str)
-def test_run_script_async_gives_the_job_id(run_with_answer: Any, answer: Answer) -> None:
-    assert run_with_answer("run-script-async", answer) == {"job_id": answer.body["jobId"]}
+@pytest.mark.parametrize("response", [a for a in described_responses() if a.status == 202], ids=str)
+def test_run_script_async_gives_the_job_id(
+    run_with_response: Any, response: DescribedResponse
+) -> None:
+    assert run_with_response("run-script-async", response) == {"job_id": response.body["jobId"]}
 
 
 COMPLETE = {"succeeded", "failed", "timed-out", "cancelled", "script-file-missing"}
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         a
-        for a in answers()
+        for a in described_responses()
         if a.operation == "runScript" and a.status == 200 and a.example in COMPLETE
     ],
     ids=str,
 )
 def test_run_script_sync_gives_the_whole_result_whatever_the_status(
-    run_with_answer: Any, answer: Answer
+    run_with_response: Any, response: DescribedResponse
 ) -> None:
-    assert run_with_answer("run-script-sync", answer) == {
-        "stdout": answer.body["stdoutPreview"],
-        "stderr": answer.body["stderrPreview"],
-        "exit_code": answer.body["code"],
-        "status": STATUS_WORDS[answer.body["status"]],
-        "job_id": answer.body["jobId"],
+    assert run_with_response("run-script-sync", response) == {
+        "stdout": response.body["stdoutPreview"],
+        "stderr": response.body["stderrPreview"],
+        "exit_code": response.body["code"],
+        "status": STATUS_WORDS[response.body["status"]],
+        "job_id": response.body["jobId"],
         "truncated": False,
     }
 
 
 @pytest.mark.parametrize(
-    "answer", [a for a in answers() if a.operation == "cancelJob" and a.status == 200], ids=str
+    "response",
+    [a for a in described_responses() if a.operation == "cancelJob" and a.status == 200],
+    ids=str,
 )
-def test_cancel_job_says_what_came_of_it(run_with_answer: Any, answer: Answer) -> None:
-    outputs = run_with_answer("cancel-job", answer)
-    has_ended = answer.example.startswith("already-")
+def test_cancel_job_says_what_came_of_it(
+    run_with_response: Any, response: DescribedResponse
+) -> None:
+    outputs = run_with_response("cancel-job", response)
+    has_ended = response.example.startswith("already-")
     assert outputs["success"] is not has_ended
-    assert answer.body["jobId"] in outputs["message"]
+    assert response.body["jobId"] in outputs["message"]
     if has_ended:
-        assert STATUS_WORDS[answer.body["status"]] in outputs["message"]
+        assert STATUS_WORDS[response.body["status"]] in outputs["message"]
 
 
 @pytest.mark.parametrize(
-    ("block", "answer"), [case for case in cases() if case.values[1].status >= 400]
+    ("block", "response"), [case for case in cases() if case.values[1].status >= 400]
 )
-def test_every_error_answer_is_a_rejection_that_says_all(
-    run_with_answer: Any, block: str, answer: Answer
+def test_every_error_response_is_a_rejection_that_says_all(
+    run_with_response: Any, block: str, response: DescribedResponse
 ) -> None:
     with pytest.raises(RequestRejected) as caught:
-        run_with_answer(block, answer)
-    error, detail = caught.value, answer.body["error"]
+        run_with_response(block, response)
+    error, detail = caught.value, response.body["error"]
     assert (error.status_code, error.code, error.message) == (
-        answer.status,
+        response.status,
         detail["code"],
         detail["message"],
     )
     text = str(error)
-    for part in ("at http://127.0.0.1:", str(answer.status), detail["code"], detail["message"]):
+    for part in ("at http://127.0.0.1:", str(response.status), detail["code"], detail["message"]):
         assert part in text
     assert text.startswith(("GET /", "POST /"))

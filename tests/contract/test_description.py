@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from generated_client.models import AcceptedJob, Job, LogPage
-from tests.support.description import answers, load
+from tests.support.description import described_responses, load
 
-JOBS = [answer.body for answer in answers() if answer.schema == "Job"]
-PAGES = [answer.body for answer in answers() if answer.schema == "LogPage"]
+JOBS = [response.body for response in described_responses() if response.schema == "Job"]
+PAGES = [response.body for response in described_responses() if response.schema == "LogPage"]
 
 
 def job_example(name: str) -> dict[str, Any]:
     return next(
-        dict(answer.body)
-        for answer in answers()
-        if (answer.operation, answer.example) == ("getJob", name)
+        dict(response.body)
+        for response in described_responses()
+        if (response.operation, response.example) == ("getJob", name)
     )
 
 

@@ -28,7 +28,7 @@ def free_port() -> int:
         return httpx.URL(url).port or 0
 
 
-def test_the_mock_answers_as_soon_as_its_url_is_printed_and_ends_with_its_group() -> None:
+def test_the_mock_responds_as_soon_as_its_url_is_printed_and_ends_with_its_group() -> None:
     port = free_port()
     mock = subprocess.Popen(
         [sys.executable, "-m", "scripts.mock", f"--port={port}"],
@@ -38,9 +38,9 @@ def test_the_mock_answers_as_soon_as_its_url_is_printed_and_ends_with_its_group(
     )
     assert mock.stdout is not None
     line = mock.stdout.readline()
-    assert line.startswith(f"The mock of script-runner answers on http://127.0.0.1:{port} ")
-    answer = httpx.get(f"http://127.0.0.1:{port}/jobs/job_1", trust_env=False)
-    assert answer.json()["jobId"]
+    assert line.startswith(f"The mock of script-runner listens on http://127.0.0.1:{port} ")
+    response = httpx.get(f"http://127.0.0.1:{port}/jobs/job_1", trust_env=False)
+    assert response.json()["jobId"]
     assert processes_listening_on(port)
     mock.send_signal(signal.SIGTERM)
     assert mock.wait(timeout=60) == 128 + signal.SIGTERM

@@ -1,4 +1,4 @@
-"""Each generated operation against Prism, for each answer the description has."""
+"""Each generated operation against Prism, for each response the description has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from generated_client import Client, models
 from generated_client.api.jobs import cancel_job, get_job, get_job_logs, run_script
 from generated_client.models import RunRequest
 from generated_client.types import Response
-from tests.support.description import Answer, answers
+from tests.support.description import DescribedResponse, described_responses
 from tests.support.prism_client import PrismError, prism_client
 
 JOB_ID = "job_1795459086738_1"
@@ -38,31 +38,34 @@ ASYNC_CALLS: dict[str, AsyncCall] = {
 }
 
 
-def assert_is_the_answer(response: Response[Any], answer: Answer) -> None:
-    model: Any = getattr(models, answer.schema)
-    assert response.status_code == answer.status
+def assert_is_as_described(response: Response[Any], described: DescribedResponse) -> None:
+    model: Any = getattr(models, described.schema)
+    assert response.status_code == described.status
     parsed: Any = response.parsed
     assert type(parsed) is model
-    assert parsed == model.from_dict(answer.body)
+    assert parsed == model.from_dict(described.body)
     assert parsed.additional_properties == {}
 
 
 def test_the_description_has_exactly_the_four_operations() -> None:
-    assert {answer.operation for answer in answers()} == set(CALLS) == set(ASYNC_CALLS)
+    operations = {described.operation for described in described_responses()}
+    assert operations == set(CALLS) == set(ASYNC_CALLS)
 
 
-@pytest.mark.parametrize("answer", answers(), ids=str)
-def test_an_operation_returns_the_answer_as_its_model(mock_url: str, answer: Answer) -> None:
-    with prism_client(mock_url, answer.prefer) as client:
-        assert_is_the_answer(CALLS[answer.operation](client), answer)
-
-
-@pytest.mark.parametrize("answer", answers(), ids=str)
-async def test_an_asyncio_operation_returns_the_answer_as_its_model(
-    mock_url: str, answer: Answer
+@pytest.mark.parametrize("described", described_responses(), ids=str)
+def test_an_operation_returns_the_response_as_its_model(
+    mock_url: str, described: DescribedResponse
 ) -> None:
-    async with prism_client(mock_url, answer.prefer) as client:
-        assert_is_the_answer(await ASYNC_CALLS[answer.operation](client), answer)
+    with prism_client(mock_url, described.prefer) as client:
+        assert_is_as_described(CALLS[described.operation](client), described)
+
+
+@pytest.mark.parametrize("described", described_responses(), ids=str)
+async def test_an_asyncio_operation_returns_the_response_as_its_model(
+    mock_url: str, described: DescribedResponse
+) -> None:
+    async with prism_client(mock_url, described.prefer) as client:
+        assert_is_as_described(await ASYNC_CALLS[described.operation](client), described)
 
 
 def test_the_short_forms_return_the_model_alone(mock_url: str) -> None:
@@ -107,12 +110,12 @@ def test_the_mock_refuses_a_request_the_description_forbids(
 
 
 @pytest.mark.parametrize("prefer", ["code=404, example=no-such-example", "code=418"])
-def test_an_answer_the_description_lacks_is_an_error_of_prism(mock_url: str, prefer: str) -> None:
+def test_a_response_the_description_lacks_is_an_error_of_prism(mock_url: str, prefer: str) -> None:
     with prism_client(mock_url, prefer) as client, pytest.raises(PrismError):
         get_job.sync_detailed(JOB_ID, client=client)
 
 
-async def test_an_asyncio_client_tells_an_error_of_prism_from_an_answer(mock_url: str) -> None:
+async def test_an_asyncio_client_tells_an_error_of_prism_from_a_response(mock_url: str) -> None:
     async with prism_client(mock_url, "code=404, example=no-such-example") as client:
         with pytest.raises(PrismError):
             await get_job.asyncio_detailed(JOB_ID, client=client)

@@ -28,13 +28,13 @@ from tests.docs.markdown import (
     section_of,
 )
 from tests.support.block_runner import run_block
-from tests.support.description import answers
+from tests.support.description import described_responses
 from tests.support.misbehaving_server import (
     Action,
     MisbehavingServer,
     Step,
-    http_answer,
-    json_answer,
+    http_response,
+    json_response,
 )
 
 ERRORS = ROOT / "docs" / "errors.md"
@@ -166,9 +166,9 @@ def test_every_refusal_of_the_guard_is_documented() -> None:
 
     documented = {(int(row[1].split()[0]), code_of(row[1])[0]) for row in table[1:]}
     described = {
-        (answer.status, answer.body["error"]["code"])
-        for answer in answers()
-        if answer.status in (401, 403, 413, 415)
+        (response.status, response.body["error"]["code"])
+        for response in described_responses()
+        if response.status in (401, 403, 413, 415)
     }
     assert documented == described
 
@@ -181,9 +181,9 @@ def test_every_error_code_of_the_api_has_a_row_with_its_status() -> None:
 
     documented = {(int(row[0]), code_of(row[1])[0]) for row in table[1:] if row[1] != "none"}
     described = {
-        (answer.status, answer.body["error"]["code"])
-        for answer in answers()
-        if answer.schema == "Error"
+        (response.status, response.body["error"]["code"])
+        for response in described_responses()
+        if response.schema == "Error"
     }
     assert documented == described
 
@@ -209,22 +209,24 @@ def test_the_tree_of_errors_is_that_of_the_module() -> None:
 
 
 HTML = b"<!doctype html>" + b"<p>This is something else.</p>\n" * 20
-BODIES = {(answer.operation, answer.example): answer.body for answer in answers()}
+BODIES = {
+    (response.operation, response.example): response.body for response in described_responses()
+}
 RUNNING = {**BODIES["getJob", "running"], "jobId": "job_1"}
 QUOTED: dict[str, tuple[Step, str, dict[str, object]]] = {
     "InvalidInput": (Action.CLOSE, "get-job-logs", {"job_id": "job_1", "offset": -1}),
     "RunnerUnreachable": (Action.CLOSE, "get-job-status", {"job_id": "job_1"}),
     "RequestTimedOut": (
-        json_answer(200, RUNNING),
+        json_response(200, RUNNING),
         "wait-for-job",
         {"job_id": "job_1", "timeout_seconds": 0},
     ),
     "RequestRejected": (
-        json_answer(400, BODIES["runScript", "script-not-found"]),
+        json_response(400, BODIES["runScript", "script-not-found"]),
         "run-script-async",
         {"script_id": "backup"},
     ),
-    "InvalidResponse": (http_answer(200, HTML), "get-job-status", {"job_id": "job_1"}),
+    "InvalidResponse": (http_response(200, HTML), "get-job-status", {"job_id": "job_1"}),
 }
 """What a server does, and which block with which inputs then says what is quoted of each class."""
 

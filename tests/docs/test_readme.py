@@ -240,14 +240,14 @@ def test_each_call_of_curl_does_what_its_row_says(examples_url: str, tmp_path: P
     (table,) = section_of(README, "Over HTTP").tables
     run_script, *others = [code_of(how)[0] for _, how in table[1:]]
 
-    def answer(command: str, job_id: str = "") -> dict[str, Any]:
+    def call(command: str, job_id: str = "") -> dict[str, Any]:
         here = command.replace(URL_OF_THE_SNIPPETS, examples_url).replace("JOB_ID", job_id)
-        answer: dict[str, Any] = json.loads(run(["sh", "-eu", "-c", here], tmp_path))
-        return answer
+        response: dict[str, Any] = json.loads(run(["sh", "-eu", "-c", here], tmp_path))
+        return response
 
-    job = answer(run_script.replace("hello", "greet"))
+    job = call(run_script.replace("hello", "greet"))
     assert (job["scriptId"], job["status"]) == ("greet", "succeeded")
-    got = [answer(command, job["jobId"]) for command in others]
+    got = [call(command, job["jobId"]) for command in others]
     assert [response.get("ok") for response in got] == [True] * 5 + [None]
     assert got[1]["data"] == job["stdoutPreview"]
     assert "/run" in got[-1]["paths"]

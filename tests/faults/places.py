@@ -15,7 +15,7 @@ from script_runner import disconnect
 from tests.faults.attempts import Attempt, attempt
 from tests.script_runner.documented import documented
 from tests.script_runner.page_server import asked_job, page_for, wanted_page
-from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_answer
+from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_response
 
 JOB_ID = "job_1"
 LOG = "日志 one\nline two\nline three\nline four\n".encode()
@@ -37,7 +37,7 @@ class Place:
         kind: Which of the operations it calls.
         line: Method and target of the request.
         inputs: What the block is given.
-        healthy: How many requests of that kind are answered well before the fault.
+        healthy: How many requests of that kind are served well before the fault.
     """
 
     block: str
@@ -48,7 +48,7 @@ class Place:
 
     @property
     def good_status(self) -> int:
-        """The status of a good answer."""
+        """The status of a good response."""
         return 202 if self.block == "run-script-async" else 200
 
     @property
@@ -86,7 +86,7 @@ at_every_place = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 FIRST_PLACES = {name: place for name, place in PLACES.items() if name == place.block}
 at_every_block = pytest.mark.parametrize("place", FIRST_PLACES.values(), ids=FIRST_PLACES)
 OPERATIONS = {name: place for name, place in FIRST_PLACES.items() if name != "wait-for-job"}
-"""One place for each operation, and for each of the two answers of a run."""
+"""One place for each operation, and for each of the two responses of a run."""
 
 at_every_operation = pytest.mark.parametrize("place", OPERATIONS.values(), ids=OPERATIONS)
 
@@ -109,8 +109,7 @@ def at_places(name: str, faults: Mapping[str, object], *everywhere: str) -> pyte
 
 
 Fault = Callable[[bytes, threading.Event], Iterable[Step]]
-"""What is done in place of a good answer; it is given that, and what is set when the server stops.
-"""
+"""What is done in place of a good response; it gets that, and what is set when the server stops."""
 
 
 def kind_of(request: Request) -> str:
@@ -123,25 +122,25 @@ def kind_of(request: Request) -> str:
 
 
 def schema_of(place: Place) -> str:
-    """The schema of a good answer at a place."""
+    """The schema of a good response at a place."""
     if place.block == "run-script-async":
         return "AcceptedJob"
     return "LogPage" if place.kind == LOGS else "Job"
 
 
-def healthy_answer(block: str, request: Request) -> bytes:
-    """What a runner answers whose job has written `LOG` and, for a wait, still runs."""
+def healthy_response(block: str, request: Request) -> bytes:
+    """The response of a runner whose job has written `LOG` and, for a wait, still runs."""
     match kind_of(request):
         case "run" if block == "run-script-async":
-            return json_answer(202, documented("runScript", "running"))
+            return json_response(202, documented("runScript", "running"))
         case "logs":
             log = LOG if wanted_page(request)[0] == "stdout" else b""
-            return json_answer(200, page_for(request, log))
+            return json_response(200, page_for(request, log))
     job_id = JOB_ID if kind_of(request) == RUN else asked_job(request)
     example = "running" if block == "wait-for-job" else "succeeded"
     written = {"stdoutSize": len(LOG), "stdoutPreview": "", "stderrSize": 0, "stderrPreview": ""}
     asked = {"scriptId": json.loads(request.body)["scriptId"]} if kind_of(request) == RUN else {}
-    return json_answer(200, documented("getJob", example) | {"jobId": job_id} | written | asked)
+    return json_response(200, documented("getJob", example) | {"jobId": job_id} | written | asked)
 
 
 class FaultyRunner:
@@ -158,11 +157,11 @@ class FaultyRunner:
         self._fault = fault
         self._seen = 0
 
-    def answer(self, request: Request, stopped: threading.Event) -> Iterable[Step]:
-        """Answer as a `MisbehavingServer` does."""
+    def respond(self, request: Request, stopped: threading.Event) -> Iterable[Step]:
+        """Respond as a `MisbehavingServer` does."""
         kind = kind_of(request)
         self.runs += kind == RUN
-        whole = healthy_answer(self._place.block, request)
+        whole = healthy_response(self._place.block, request)
         if kind != self._place.kind:
             return [whole]
         self._seen += 1
@@ -173,13 +172,13 @@ class FaultyRunner:
 def faulty(place: Place, fault: Fault) -> Iterator[MisbehavingServer]:
     """A server with a fault; a run must reach it exactly once, and only where a block runs one."""
     runner = FaultyRunner(place, fault)
-    with MisbehavingServer(lambda request: runner.answer(request, server.stopped)) as server:
+    with MisbehavingServer(lambda request: runner.respond(request, server.stopped)) as server:
         yield server
     assert runner.runs == place.block.startswith("run-script")
 
 
-def answering(place: Place, *steps: Step) -> contextlib.AbstractContextManager[MisbehavingServer]:
-    """A server that gives one answer where a fault is to be."""
+def responding(place: Place, *steps: Step) -> contextlib.AbstractContextManager[MisbehavingServer]:
+    """A server that gives one response where a fault is to be."""
     return faulty(place, lambda _whole, _stopped: steps)
 
 
@@ -190,7 +189,7 @@ def tried_with_each(place: Place, faults: Iterable[Fault]) -> Iterator[tuple[str
         The URL of the server, and what came of the attempt.
     """
     now: list[FaultyRunner] = []
-    with MisbehavingServer(lambda request: now[-1].answer(request, server.stopped)) as server:
+    with MisbehavingServer(lambda request: now[-1].respond(request, server.stopped)) as server:
         for fault in faults:
             now.append(FaultyRunner(place, fault))
             # What was read of the log before belongs to another attempt.

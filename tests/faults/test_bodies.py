@@ -1,4 +1,4 @@
-"""Answers whose body is not that of an operation: other types, missing fields, too large."""
+"""Responses whose body is not that of an operation: other types, missing fields, too large."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.faults.attempts import IS_IT, Attempt
 from tests.faults.places import (
     PLACES,
     Place,
-    answering,
     at_every_operation,
     at_places,
     faulty,
+    responding,
     schema_of,
     tried_with_each,
 )
 from tests.support.description import load
-from tests.support.misbehaving_server import Step, http_answer, json_answer
+from tests.support.misbehaving_server import Step, http_response, json_response
 
 pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone", "quick_looks")
 
@@ -52,7 +52,7 @@ def allowed_types(field: dict[str, Any]) -> set[str]:
 
 @at_places("status", {str(code): code for code in (200, 202, 404, 500, 502)}, "200", "502")
 def test_html_is_an_error_that_shows_how_it_begins(place: Place, status: int) -> None:
-    with answering(place, http_answer(status, HTML, "Content-Type: text/html")) as server:
+    with responding(place, http_response(status, HTML, "Content-Type: text/html")) as server:
         tried = place.try_at(server.url)
     kind = RequestRejected if status >= 400 else InvalidResponse
     assert type(tried.error) is kind
@@ -66,18 +66,18 @@ def test_another_json_type_than_an_object_is_an_invalid_response(
     place: Place, value: object
 ) -> None:
     status = place.good_status
-    with answering(place, json_answer(status, value)) as server:
+    with responding(place, json_response(status, value)) as server:
         tried = place.try_at(server.url)
     said = rf"response {status} is not a JSON object \(\".*\"\)"
     tried.failed(InvalidResponse, f"{place.line} at {server.url}", said, IS_IT)
 
 
 def changed(whole: bytes, **fields: object) -> bytes:
-    """A good answer with some fields changed; `...` in place of a value drops the field."""
+    """A good response with some fields changed; `...` in place of a value drops the field."""
     head, _, body = whole.partition(b"\r\n\r\n")
     value = json.loads(body) | fields
     kept = {name: each for name, each in value.items() if each is not ...}
-    return json_answer(int(head.split()[1]), kept)
+    return json_response(int(head.split()[1]), kept)
 
 
 def with_each(
@@ -119,7 +119,7 @@ def test_a_field_of_a_wrong_type_is_an_invalid_response(place: Place) -> None:
 
 MANY_BYTES = 50_000_000
 MEMORY_MIB = 160
-"""What reading an answer of that size may take beside what was taken before; its limit is 32 MiB,
+"""What reading a response of that size may take beside what was taken before; its limit is 32 MiB,
 of which there are, for a moment, the parts and the whole."""
 
 READ = """
@@ -140,11 +140,11 @@ LARGE = {
     "get-job-logs, an error": (PLACES["get-job-logs"], 500, LENGTH),
     "run-script-async, an error in chunks": (PLACES["run-script-async"], 500, CHUNKED),
 }
-"""Where an answer of 50 MB comes, its status, and how its length is said."""
+"""Where a response of 50 MB comes, its status, and how its length is said."""
 
 
 def parts(status: int, length: str) -> Iterator[Step]:
-    """An answer of 50 MB."""
+    """A response of 50 MB."""
     part = b'"' * 100_000
     yield f"HTTP/1.1 {status} Said\r\n{length}\r\n\r\n".encode()
     for _sent in range(0, MANY_BYTES, len(part)):
@@ -152,7 +152,7 @@ def parts(status: int, length: str) -> Iterator[Step]:
 
 
 @pytest.mark.parametrize(("place", "status", "length"), LARGE.values(), ids=LARGE)
-def test_an_answer_of_50_mb_is_refused_and_takes_bounded_memory(
+def test_a_response_of_50_mb_is_refused_and_takes_bounded_memory(
     place: Place, status: int, length: str
 ) -> None:
     with faulty(place, lambda *_: parts(status, length)) as server:

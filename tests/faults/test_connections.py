@@ -23,7 +23,7 @@ from tests.support.misbehaving_server import Action, Step
 pytestmark = pytest.mark.usefixtures("short_limits", "small_pages")
 
 DRIP_SECONDS = 60.0
-"""How long an answer that drips would take: many times every limit."""
+"""How long a response that drips would take: many times every limit."""
 
 SLACK_SECONDS = 15.0
 """What a busy machine may add to a limit."""
@@ -32,7 +32,7 @@ RESET = re.escape(f"ReadError: [Errno {errno.ECONNRESET}] {os.strerror(errno.ECO
 CLOSED = r"RemoteProtocolError: Server disconnected without sending a response\."
 CUT = r"RemoteProtocolError: peer closed connection without sending complete message body \(.*\)"
 HEAD_BYTES, BODY_BYTES = 40, 100
-"""How much of an answer is well inside its head, and inside its body."""
+"""How much of a response is well inside its head, and inside its body."""
 
 
 class Broken(NamedTuple):
@@ -52,7 +52,7 @@ def cut(cause: str) -> str:
 
 
 def first(count: int, end: Action) -> Fault:
-    """Some bytes of the answer, then an end."""
+    """Some bytes of the response, then an end."""
     return lambda whole, _: [whole[:count], end]
 
 
@@ -107,7 +107,7 @@ def dripping_after(count: int) -> Fault:
 
 
 SLOW: dict[str, Fault] = {
-    "no answer": silent,
+    "no response": silent,
     "silent in the head": silent_after(HEAD_BYTES),
     "silent in the body": silent_after(BODY_BYTES),
     "silent before the last byte": silent_after(-1),
@@ -117,7 +117,7 @@ SLOW: dict[str, Fault] = {
 
 
 @at_places("fault", SLOW, "silent in the body")
-def test_an_answer_that_does_not_come_whole_is_waited_for_up_to_the_limit(
+def test_a_response_that_does_not_come_whole_is_waited_for_up_to_the_limit(
     place: Place, fault: Fault, short_limits: float
 ) -> None:
     with faulty(place, fault) as server:

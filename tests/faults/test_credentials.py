@@ -1,6 +1,6 @@
 """A server that repeats what was sent to it: no message shows the credentials on.
 
-Each form that they can be written in, at each spot of an answer that a message shows, for each
+Each form that they can be written in, at each spot of a response that a message shows, for each
 kind of request.
 """
 
@@ -34,8 +34,8 @@ from tests.support.misbehaving_server import (
     Action,
     MisbehavingServer,
     Step,
-    http_answer,
-    json_answer,
+    http_response,
+    json_response,
 )
 
 pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone", "quick_looks", "quiet_http")
@@ -59,7 +59,7 @@ FORMS: dict[str, tuple[str, str | None]] = {
 
 @pytest.fixture
 def quiet_http() -> Iterator[None]:
-    """The log of httpcore itself, at its level DEBUG, shows the head of every answer."""
+    """The log of httpcore itself, at its level DEBUG, shows the head of every response."""
     logger = logging.getLogger("httpcore")
     level = logger.level
     logger.setLevel(logging.INFO)
@@ -68,21 +68,21 @@ def quiet_http() -> Iterator[None]:
 
 
 class Spot(NamedTuple):
-    """A part of an answer that a message shows.
+    """A part of a response that a message shows.
 
     Attributes:
-        answer: What is sent, given what is written there.
+        response: What is sent, given what is written there.
         said: What the message says came, and what to do, given what is shown.
         error: The class of the error.
     """
 
-    answer: Callable[[str], list[Step]]
+    response: Callable[[str], list[Step]]
     said: Callable[[str], str]
     error: type[ScriptRunnerError] = InvalidResponse
 
 
 def rejection(code: str, message: str) -> bytes:
-    return json_answer(500, {"ok": False, "error": {"code": code, "message": message}})
+    return json_response(500, {"ok": False, "error": {"code": code, "message": message}})
 
 
 LOST = "(what to do when a connection was lost)"
@@ -104,7 +104,7 @@ SPOTS: dict[str, Spot] = {
         ),
     ),
     "the packing": Spot(
-        lambda text: [http_answer(200, b"{}", f"Content-Encoding: gzip, {text}")],
+        lambda text: [http_response(200, b"{}", f"Content-Encoding: gzip, {text}")],
         lambda shown: f"response 200 is not the gzip, {shown} it says it is. {IS_IT}",
     ),
     "the size of a chunk": Spot(
@@ -134,20 +134,20 @@ SPOTS: dict[str, Spot] = {
         RequestRejected,
     ),
     "a page": Spot(
-        lambda text: [http_answer(200, f"<p>you sent {text}".encode())],
+        lambda text: [http_response(200, f"<p>you sent {text}".encode())],
         lambda shown: f'response 200 is not JSON ("<p>you sent {shown}"). {IS_IT}',
     ),
     "a page that is an error": Spot(
-        lambda text: [http_answer(418, f"<p>you sent {text}".encode())],
+        lambda text: [http_response(418, f"<p>you sent {text}".encode())],
         lambda shown: f'418 no error of script-runner ("<p>you sent {shown}").{OTHER}',
         RequestRejected,
     ),
     "a page that is cut by what is shown": Spot(
-        lambda text: [http_answer(200, f"{' ' * 1585}{text}{' ' * 9999}".encode())],
+        lambda text: [http_response(200, f"{' ' * 1585}{text}{' ' * 9999}".encode())],
         lambda shown: f'response 200 is not JSON ("{shown[:15].strip()}"). {IS_IT}',
     ),
     "another page that is cut": Spot(
-        lambda text: [http_answer(200, ("x" * 190 + text * 999).encode())],
+        lambda text: [http_response(200, ("x" * 190 + text * 999).encode())],
         lambda shown: f'response 200 is not JSON ("{("x" * 190 + shown * 99)[:200]}…"). {IS_IT}',
     ),
 }
@@ -155,8 +155,8 @@ SPOTS: dict[str, Spot] = {
 
 @at_places("spot", SPOTS, "a line of the head", "the message of an error", "a page")
 def test_what_repeats_the_credentials_is_shown_without_them(place: Place, spot: Spot) -> None:
-    answers = [spot.answer(written) for written, _ in FORMS.values()]
-    for shown, url, tried in shown_in_each(place, answers):
+    responses = [spot.response(written) for written, _ in FORMS.values()]
+    for shown, url, tried in shown_in_each(place, responses):
         assert type(tried.error) is spot.error, tried
         if shown is None:
             assert str(tried.error).startswith(f"{place.line} at {url}: ")
@@ -167,10 +167,10 @@ def test_what_repeats_the_credentials_is_shown_without_them(place: Place, spot: 
 
 
 def shown_in_each(
-    place: Place, answers: Sequence[list[Step]]
+    place: Place, responses: Sequence[list[Step]]
 ) -> Iterator[tuple[str | None, str, Attempt]]:
     """What is shown of each form, the URL of the server that wrote it, and what came of it."""
-    faults: list[Fault] = [lambda *_, steps=steps: steps for steps in answers]
+    faults: list[Fault] = [lambda *_, steps=steps: steps for steps in responses]
     each = zip(FORMS.values(), tried_with_each(place, faults), strict=True)
     return ((shown, url, tried) for (_, shown), (url, tried) in each)
 
@@ -182,10 +182,10 @@ DATED = {name: place for name, place in PLACES.items() if schema_of(place) == "J
 def test_a_date_that_repeats_the_credentials_is_shown_without_them(place: Place) -> None:
     job = documented("getJob", "succeeded")
     del job["createdAt"]
-    answers: list[list[Step]] = [
-        [json_answer(200, {"createdAt": written} | job)] for written, _ in FORMS.values()
+    responses: list[list[Step]] = [
+        [json_response(200, {"createdAt": written} | job)] for written, _ in FORMS.values()
     ]
-    for shown, url, tried in shown_in_each(place, answers):
+    for shown, url, tried in shown_in_each(place, responses):
         if shown is None:
             continue
         body = json.dumps({"createdAt": shown} | job, ensure_ascii=False)[:200]
@@ -198,9 +198,9 @@ def test_a_date_that_repeats_the_credentials_is_shown_without_them(place: Place)
 
 def test_a_job_id_that_repeats_the_credentials_is_asked_for_and_shown_without_them() -> None:
     job = documented("getJob", "succeeded") | {"jobId": "s3cret/pass", "stdoutSize": 99_999}
-    gone = json_answer(404, documented("getJobLogs", "job-not-found"))
+    gone = json_response(404, documented("getJobLogs", "job-not-found"))
     with MisbehavingServer(
-        lambda request: [json_answer(200, job) if request.method == "POST" else gone]
+        lambda request: [json_response(200, job) if request.method == "POST" else gone]
     ) as server:
         tried = attempt("run-script-sync", server.url, script_id="quick-echo")
         assert server.requests[-1].target.startswith("/jobs/s3cret%2Fpass/logs?")
@@ -218,7 +218,7 @@ def test_a_log_of_a_job_whose_id_repeats_the_credentials_is_named_without_them(s
     page = documented("getJobLogs", "whole") | {"nextOffset": 0, "totalSize": size, "data": ""}
     page |= {"jobId": "s3cret/pass"}
     with MisbehavingServer(
-        lambda request: [json_answer(200, job if request.method == "POST" else page)]
+        lambda request: [json_response(200, job if request.method == "POST" else page)]
     ) as server:
         tried = attempt("run-script-sync", server.url, script_id="quick-echo")
     assert type(tried.error) is InvalidResponse
@@ -229,7 +229,7 @@ def test_a_wait_that_is_over_shows_no_credentials_that_the_job_repeats() -> None
     job = documented("getJob", "running") | {
         "jobId": "job_1", "status": "s3cret/pass?", "stdoutSize": 0,
     }  # fmt: skip
-    with MisbehavingServer(lambda _: [json_answer(200, job)]) as server:
+    with MisbehavingServer(lambda _: [json_response(200, job)]) as server:
         tried = attempt("wait-for-job", server.url, job_id="job_1", timeout_seconds=0)
     assert type(tried.error) is WaitTimedOut
     assert str(tried.error).startswith(f"job job_1 at {server.url} is still …? after 0 s. ")

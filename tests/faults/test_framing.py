@@ -1,4 +1,4 @@
-"""Answers whose length, chunks or packing are not what they say."""
+"""Responses whose length, chunks or packing are not what they say."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tests.support.misbehaving_server import (
     MisbehavingServer,
     Request,
     Step,
-    http_answer,
-    json_answer,
+    http_response,
+    json_response,
 )
 
 pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone")
@@ -41,7 +41,7 @@ NOT_JSON = r'response 20\d is not JSON (\(".*"\)|\(empty\))'
 
 
 class Framed(NamedTuple):
-    """An answer that is framed badly, and the error that it is."""
+    """A response that is framed badly, and the error that it is."""
 
     change: Callable[[bytes], bytes]
     said: str
@@ -49,7 +49,7 @@ class Framed(NamedTuple):
 
 
 def with_lengths(*lengths: Callable[[int], object]) -> Callable[[bytes], bytes]:
-    """The answer with other headers of its length."""
+    """The response with other headers of its length."""
 
     def change(whole: bytes) -> bytes:
         head, _, body = whole.partition(b"\r\n\r\n")
@@ -61,7 +61,7 @@ def with_lengths(*lengths: Callable[[int], object]) -> Callable[[bytes], bytes]:
 
 
 def body_as(body: Callable[[bytes], bytes], *headers: bytes) -> Callable[[bytes], bytes]:
-    """The answer with its body made into something else, of the right length."""
+    """The response with its body made into something else, of the right length."""
 
     def change(whole: bytes) -> bytes:
         head, _, original = whole.partition(b"\r\n\r\n")
@@ -131,7 +131,7 @@ FRAMED = {
 
 
 @at_places("framed", FRAMED, "a length that is too long", "a length that is too short", "HTTP/2")
-def test_an_answer_that_is_framed_badly_is_an_error(place: Place, framed: Framed) -> None:
+def test_a_response_that_is_framed_badly_is_an_error(place: Place, framed: Framed) -> None:
     with faulty(place, lambda whole, _: [framed.change(whole), Action.CLOSE]) as server:
         tried = place.try_at(server.url)
     is_cut = framed.said == CUT
@@ -141,7 +141,7 @@ def test_an_answer_that_is_framed_badly_is_an_error(place: Place, framed: Framed
 
 
 @at_every_place
-def test_an_answer_that_is_longer_than_what_comes_is_waited_for_up_to_the_limit(
+def test_a_response_that_is_longer_than_what_comes_is_waited_for_up_to_the_limit(
     place: Place, short_limits: float
 ) -> None:
     longer = with_lengths(lambda size: size + 9)
@@ -170,7 +170,7 @@ GOOD: dict[str, Callable[[bytes], bytes]] = {
 
 
 @at_places("change", GOOD, "chunks", "gzip that nobody asked for")
-def test_an_answer_in_an_unusual_but_right_frame_is_read(
+def test_a_response_in_an_unusual_but_right_frame_is_read(
     place: Place, change: Callable[[bytes], bytes]
 ) -> None:
     is_wait = place.block == "wait-for-job"
@@ -188,19 +188,23 @@ def test_an_answer_in_an_unusual_but_right_frame_is_read(
     assert str(tried.error).startswith(f"{line}. {said}")
 
 
-@pytest.mark.parametrize("extra", ["a byte", "an answer", "the rest of a length that is too short"])
-def test_what_follows_an_answer_is_never_taken_for_the_next_answer(extra: str) -> None:
-    def answer(request: Request) -> list[Step]:
+@pytest.mark.parametrize(
+    "extra", ["a byte", "a response", "the rest of a length that is too short"]
+)
+def test_what_follows_a_response_is_never_taken_for_the_next_response(extra: str) -> None:
+    def respond(request: Request) -> list[Step]:
         job_id = request.target.removeprefix("/jobs/")
-        job = json_answer(
+        job = json_response(
             200, documented("getJob", "succeeded") | {"jobId": job_id, "stdoutPreview": job_id}
         )
-        other = json_answer(200, documented("getJob", "succeeded") | {"stdoutPreview": "not asked"})
+        other = json_response(
+            200, documented("getJob", "succeeded") | {"stdoutPreview": "not asked"}
+        )
         if extra == "the rest of a length that is too short":
             body = job.partition(b"\r\n\r\n")[2]
-            return [http_answer(200, body + b"  " + other, length=len(body))]
+            return [http_response(200, body + b"  " + other, length=len(body))]
         return [job + (b" " if extra == "a byte" else other)]
 
-    with MisbehavingServer(answer) as server:
+    with MisbehavingServer(respond) as server:
         seen = [attempt("get-job-status", server.url, job_id=name) for name in ("one", "two")]
     assert [each.outputs and each.outputs["stdout_preview"] for each in seen] == ["one", "two"]

@@ -19,7 +19,7 @@ from tests.faults.places import (
 )
 from tests.script_runner.documented import documented
 from tests.script_runner.page_server import page_for, wanted_page
-from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_answer
+from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_response
 
 pytestmark = pytest.mark.usefixtures("soon_gone")
 
@@ -99,8 +99,8 @@ class Log:
         self._bad = bad
         self._seen = 0
 
-    def answer(self, request: Request) -> Iterator[Step]:
-        """Answer as a `MisbehavingServer` does."""
+    def respond(self, request: Request) -> Iterator[Step]:
+        """Respond as a `MisbehavingServer` does."""
         if kind_of(request) != LOGS:
             yield self._job()
             return
@@ -111,14 +111,14 @@ class Log:
             if self._seen > self._place.healthy:
                 fields = ("offset", "nextOffset", "totalSize", "data")
                 page |= zip(fields, self._bad.made(offset, limit), strict=True)
-        yield json_answer(200, page)
+        yield json_response(200, page)
 
     def _job(self) -> bytes:
         example = "running" if self._place.block == "wait-for-job" else "succeeded"
         sizes = {"stdoutSize": 0, "stderrSize": 0, f"{self._stream}Size": SIZE}
         no_preview = {"stdoutPreview": "", "stderrPreview": ""}
         job = documented("getJob", example) | {"jobId": "job_1"} | sizes | no_preview
-        return json_answer(200, job)
+        return json_response(200, job)
 
 
 @pytest.mark.parametrize("place", READERS.values(), ids=READERS)
@@ -133,7 +133,7 @@ def test_pages_that_do_not_fit_together_are_an_invalid_response(
     for name, bad in BAD_PAGES.items():
         # Another server may listen at the port of an earlier one.
         disconnect()
-        with MisbehavingServer(Log(place, stream, bad).answer) as server:
+        with MisbehavingServer(Log(place, stream, bad).respond) as server:
             tried = place.try_at(server.url)
         at = page_bytes * place.healthy
         said = bad.said(at, page_bytes) if bad.said else shrunk(place, name, page_bytes)
@@ -148,7 +148,7 @@ def test_pages_that_do_not_fit_together_are_an_invalid_response(
 @pytest.mark.parametrize("place", READERS.values(), ids=READERS)
 def test_a_log_that_is_gone_between_two_requests_is_rejected(place: Place) -> None:
     error = {"ok": False, "error": {"code": "JOB_NOT_FOUND", "message": "job not found: job_1"}}
-    with faulty(place, lambda *_: [json_answer(404, error)]) as server:
+    with faulty(place, lambda *_: [json_response(404, error)]) as server:
         tried = place.try_at(server.url)
     hint = "The runner may have forgotten an old job, or this is another runner's job."
     line = f"{place.line} at {server.url}"
@@ -156,17 +156,17 @@ def test_a_log_that_is_gone_between_two_requests_is_rejected(place: Place) -> No
 
 
 def test_a_log_that_is_said_to_be_huge_and_comes_byte_by_byte_is_given_up_at_once() -> None:
-    def answer(request: Request) -> Iterator[Step]:
+    def respond(request: Request) -> Iterator[Step]:
         if kind_of(request) != LOGS:
             job = documented("getJob", "succeeded") | {"jobId": "job_1", "stdoutSize": 10**12}
-            yield json_answer(200, job)
+            yield json_response(200, job)
             return
         _, offset, _ = wanted_page(request)
         ends = {"offset": offset, "nextOffset": offset + 1, "totalSize": 10**12, "data": "a"}
-        yield json_answer(200, page_for(request, b"") | ends)
+        yield json_response(200, page_for(request, b"") | ends)
 
     for name in ("run-script-sync, its output", "get-job-logs"):
-        with MisbehavingServer(answer) as server:
+        with MisbehavingServer(respond) as server:
             tried = PLACES[name].try_at(server.url)
         assert type(tried.error) is InvalidResponse, tried
         assert str(tried.error).endswith(

@@ -28,15 +28,15 @@ from tests.faults.places import (
     PLACES,
     Fault,
     Place,
-    answering,
     at_every_block,
     at_every_operation,
     at_every_place,
     at_places,
     faulty,
+    responding,
     tried_with_each,
 )
-from tests.support.misbehaving_server import Action, MisbehavingServer, http_answer, json_answer
+from tests.support.misbehaving_server import Action, MisbehavingServer, http_response, json_response
 
 pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone", "quick_looks")
 
@@ -65,12 +65,12 @@ def check_final(place: Place, tried: Attempt, url: str, status: int) -> None:
 
 
 def tried_at_each(
-    place: Place, statuses: Iterable[int], answer: Callable[[int, bytes], bytes]
+    place: Place, statuses: Iterable[int], response: Callable[[int, bytes], bytes]
 ) -> Iterator[tuple[int, str, Attempt]]:
-    """Each status with the URL of the server that answered with it, and what came of it."""
+    """Each status with the URL of the server that sent it, and what came of it."""
     listed = list(statuses)
     faults: list[Fault] = [
-        lambda whole, _, status=status: [answer(status, whole)]  # type: ignore[misc]
+        lambda whole, _, status=status: [response(status, whole)]  # type: ignore[misc]
         for status in listed
     ]
     for status, (url, tried) in zip(listed, tried_with_each(place, faults), strict=True):
@@ -81,7 +81,7 @@ def tried_at_each(
 @pytest.mark.parametrize("hundred", [200, 300, 400, 500])
 def test_a_status_with_an_error_as_its_body_is_an_error(place: Place, hundred: int) -> None:
     def error(status: int, _: bytes) -> bytes:
-        return http_answer(status) if status in BODYLESS else json_answer(status, ERROR)
+        return http_response(status) if status in BODYLESS else json_response(status, ERROR)
 
     statuses = tried_statuses(place, hundred, hundred + 100)
     for status, url, tried in tried_at_each(place, statuses, error):
@@ -99,8 +99,8 @@ BARE = {str(code): code for code in (200, 201, 204, 206, 226, 299, 300, 304, 306
 
 
 @at_places("status", BARE, "204", "304")
-def test_a_status_without_a_body_is_no_answer(place: Place, status: int) -> None:
-    with answering(place, http_answer(status)) as server:
+def test_a_status_without_a_body_is_an_invalid_response(place: Place, status: int) -> None:
+    with responding(place, http_response(status)) as server:
         tried = place.try_at(server.url)
     line = f"{place.line} at {server.url}"
     said = rf"response {status} (is not a response of script-runner|is not JSON) \(empty\)"
@@ -108,12 +108,12 @@ def test_a_status_without_a_body_is_no_answer(place: Place, status: int) -> None
 
 
 def at_status(status: int, whole: bytes) -> bytes:
-    """A good answer at another status."""
+    """A good response at another status."""
     return re.sub(rb" 20\d ", b" %d " % status, whole, count=1)
 
 
 @at_every_block
-def test_a_good_answer_at_another_status_is_no_answer(place: Place) -> None:
+def test_a_good_response_at_another_status_is_invalid(place: Place) -> None:
     statuses = [
         status
         for status in tried_statuses(place, 200, 400)
@@ -136,7 +136,7 @@ OTHER = "This came from something other than script-runner: check the URL."
 
 
 @at_every_block
-def test_a_good_answer_at_the_status_of_an_error_is_an_error(place: Place) -> None:
+def test_a_good_response_at_the_status_of_an_error_is_an_error(place: Place) -> None:
     for status, url, tried in tried_at_each(place, tried_statuses(place, 400, 600), at_status):
         said = rf"{status} no error of script-runner \(\"\{{.+\"\)"
         hint = HINTS.get(status, OTHER)
@@ -147,11 +147,11 @@ def test_a_good_answer_at_the_status_of_an_error_is_an_error(place: Place) -> No
 
 @at_every_block
 @pytest.mark.parametrize("status", [100, 103])
-def test_an_information_without_an_answer_is_waited_for_up_to_the_limit(
+def test_an_information_without_a_reply_is_waited_for_up_to_the_limit(
     place: Place, status: int, short_limits: float
 ) -> None:
     information = f"HTTP/1.1 {status} Said\r\n\r\n".encode()
-    with answering(place, information) as server:
+    with responding(place, information) as server:
         tried = place.try_at(server.url)
     hint = STILL_RUNNING if place.is_run else OVERLOADED
     said = rf"no whole response within {short_limits:g} s"
@@ -163,7 +163,7 @@ del INFORMATIONS[1]  # A switch of protocols is none.
 
 
 @pytest.mark.parametrize("name", ["run-script-async", "get-job-status"])
-def test_an_answer_after_an_information_is_read(name: str) -> None:
+def test_a_response_after_an_information_is_read(name: str) -> None:
     left = iter(INFORMATIONS)
     statuses = range(len(INFORMATIONS))
     for _, _, tried in tried_at_each(PLACES[name], statuses, lambda _, whole: next(left) + whole):
@@ -171,7 +171,7 @@ def test_an_answer_after_an_information_is_read(name: str) -> None:
 
 
 @at_every_place
-def test_an_answer_after_every_information_is_read(place: Place) -> None:
+def test_a_response_after_every_information_is_read(place: Place) -> None:
     is_wait = place.block == "wait-for-job"
     if is_wait:
         place = dataclasses.replace(place, inputs={**place.inputs, "timeout_seconds": 0.1})
@@ -196,11 +196,11 @@ def test_an_information_and_then_the_end_is_an_unreachable_runner(place: Place) 
 
 
 @at_every_place
-def test_a_switch_of_protocols_is_no_answer(place: Place) -> None:
+def test_a_switch_of_protocols_is_an_invalid_response(place: Place) -> None:
     switch = (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
     )
-    with answering(place, switch) as server:
+    with responding(place, switch) as server:
         tried = place.try_at(server.url)
     said = r"what came is no HTTP response \(.+\)"
     tried.failed(InvalidResponse, f"{place.line} at {server.url}", said, IS_IT)
@@ -211,8 +211,8 @@ NONE = {code: code for code in ("000", "001", "99", "600", "999", "1000", "-200"
 
 @at_places("status", NONE, "000", "600")
 def test_a_status_that_is_none_is_an_error(place: Place, status: str) -> None:
-    answer = f"HTTP/1.1 {status} Said\r\nContent-Length: 0\r\n\r\n".encode()
-    with answering(place, answer) as server:
+    response = f"HTTP/1.1 {status} Said\r\nContent-Length: 0\r\n\r\n".encode()
+    with responding(place, response) as server:
         tried = place.try_at(server.url)
     kind = RequestRejected if status in ("600", "999") else InvalidResponse
     assert type(tried.error) is kind
@@ -228,7 +228,7 @@ REDIRECTS = {
 @pytest.fixture(scope="module")
 def other() -> Iterator[MisbehavingServer]:
     """A server that nothing may be sent to."""
-    with MisbehavingServer(lambda _: [json_answer(200, {})]) as server:
+    with MisbehavingServer(lambda _: [json_response(200, {})]) as server:
         yield server
         assert server.connections == 0
 
@@ -240,7 +240,7 @@ def test_a_redirect_is_not_followed_and_no_other_server_hears_of_it(
     status, location = redirect
     to = location.format(other=f"127.0.0.1:{other.port}")
     headers = (f"Location: {to}", f"Refresh: 0; url={to}", "Set-Cookie: a=b")
-    with answering(place, http_answer(status, b"moved", *headers)) as server:
+    with responding(place, http_response(status, b"moved", *headers)) as server:
         tried = place.try_at(server.url)
     assert other.connections == 0
     line = f"{place.line} at {server.url}"

@@ -16,7 +16,7 @@ from tests.faults.places import (
     at_every_block,
     at_every_place,
     faulty,
-    healthy_answer,
+    healthy_response,
     kind_of,
 )
 from tests.faults.test_connections import RESET, SLACK_SECONDS, lost, silent
@@ -24,7 +24,7 @@ from tests.support.misbehaving_server import Action, MisbehavingServer, Request,
 
 
 class OnceWell:
-    """A server that answers the first request, and is silent after the second until it resets.
+    """A server that responds to the first request, and is silent after the second until it resets.
 
     Attributes:
         server: It, listening.
@@ -33,11 +33,11 @@ class OnceWell:
     def __init__(self, silent_seconds: float) -> None:
         """Say how long it is silent."""
         self._silent_seconds = silent_seconds
-        self.server = MisbehavingServer(self._answer)
+        self.server = MisbehavingServer(self._respond)
 
-    def _answer(self, request: Request) -> Iterator[Step]:
+    def _respond(self, request: Request) -> Iterator[Step]:
         if len(self.server.requests) == 1:
-            yield healthy_answer("get-job-status", request)
+            yield healthy_response("get-job-status", request)
             return
         self.server.stopped.wait(self._silent_seconds)
         yield Action.RESET

@@ -421,7 +421,7 @@ def test_what_only_the_engine_can_answer_is_an_error_of_the_block(package: Packa
     )
 
 
-def test_the_weight_of_a_node_in_the_progress_is_taken_without_an_answer(package: Package) -> None:
+def test_the_weight_of_a_node_in_the_progress_is_taken_without_a_reply(package: Package) -> None:
     package.block(
         "weigh",
         "async def main(params, context):\n"

@@ -55,7 +55,7 @@ def described_runner(folder: Path) -> RunnerProcess:
 
 
 def check_anything(case: Case, runner: RunnerProcess) -> None:
-    """Whatever is asked, the answer is one of the description."""
+    """Whatever is asked, the response is one of the description."""
     case.call_and_validate(base_url=runner.url, excluded_checks=_left_out(case))
 
 
@@ -65,8 +65,8 @@ def check_allowed(case: Case, runner: RunnerProcess, job_id: str) -> None:
         case.path_parameters["jobId"] = job_id
     if isinstance(case.body, dict):
         case.body["scriptId"] = SCRIPT
-    answer = case.call_and_validate(base_url=runner.url, excluded_checks=_left_out(case))
-    assert answer.status_code in (200, 202)
+    response = case.call_and_validate(base_url=runner.url, excluded_checks=_left_out(case))
+    assert response.status_code in (200, 202)
 
 
 def _left_out(case: Case) -> list[CheckFunction]:

@@ -46,8 +46,8 @@ class Caller:
             except ConnectionError:
                 return b""
 
-    async def answer(self) -> tuple[int, bytes]:
-        """The status and the body of one answer on a connection that goes on."""
+    async def response(self) -> tuple[int, bytes]:
+        """The status and the body of one response on a connection that goes on."""
         async with asyncio.timeout(ENOUGH):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
             length = int(head.partition("content-length: ")[2].partition("\r\n")[0])

@@ -19,7 +19,7 @@ from local_runner.jobs.recorder import TAG_DIGITS
 from scripts.runner_process import RunnerProcess
 from scripts.waiting import wait_until
 
-ANSWER_SECONDS = 15.0
+RESPONSE_SECONDS = 15.0
 
 TAP = '#!/bin/sh\nexec cat "$1"\n'
 """A script that writes to stdout whatever a `Tap` is given, and ends when that is closed."""
@@ -86,8 +86,8 @@ def id_of_the_job_after(runner: RunnerProcess, job_id: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class RawAnswer:
-    """The answer to `send`."""
+class RawResponse:
+    """The response to `send`."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -105,7 +105,7 @@ class RawAnswer:
 
 def send(
     url: str, request: str, headers: Sequence[str] = ("Host: localhost",), body: bytes = b""
-) -> RawAnswer:
+) -> RawResponse:
     """Send a request as it is, on a connection of its own.
 
     Args:
@@ -117,11 +117,11 @@ def send(
     where = httpx.URL(url)
     close = [] if any(line.startswith("Connection:") for line in headers) else ["Connection: close"]
     head = "\r\n".join([f"{request} HTTP/1.1", *headers, *close, "", ""])
-    with socket.create_connection((where.host, where.port or 80), ANSWER_SECONDS) as connection:
+    with socket.create_connection((where.host, where.port or 80), RESPONSE_SECONDS) as connection:
         connection.sendall(head.encode("latin-1") + body)
-        answer = http.client.HTTPResponse(connection, method=request.partition(" ")[0])
+        response = http.client.HTTPResponse(connection, method=request.partition(" ")[0])
         try:
-            answer.begin()
-            return RawAnswer(answer.status, answer.headers, answer.read())
+            response.begin()
+            return RawResponse(response.status, response.headers, response.read())
         finally:
-            answer.close()
+            response.close()

@@ -37,13 +37,13 @@ def test_a_job_that_cannot_be_read_keeps_no_other_from_running(tmp_path: Path) -
         damage(tmp_path, "UPDATE jobs SET args = 'no JSON'")
         runner.start()
 
-        answer = runner.http.get(f"/jobs/{damaged}")
+        response = runner.http.get(f"/jobs/{damaged}")
         jobs = [runner.run("hello") for _ in range(4)]
         # As the oldest it is forgotten like any other.
         wait_until(lambda: runner.http.get(f"/jobs/{damaged}").status_code == 404)
 
-    assert answer.status_code == 500
-    assert answer.json()["error"]["message"].startswith(
+    assert response.status_code == 500
+    assert response.json()["error"]["message"].startswith(
         "the history of jobs cannot be read or written: "
     )
     assert [job["status"] for job in jobs] == ["succeeded"] * 4

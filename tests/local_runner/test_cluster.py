@@ -89,8 +89,8 @@ def test_much_output_arrives_whole_and_in_order(cluster: Cluster) -> None:
     expected = "".join(f"{number}\n" for number in range(1, 100_001))
     for job_id in job_ids:
         assert cluster.front.ended(job_id)["stdoutTruncated"] is False
-        answer = cluster.front.http.get(f"/jobs/{job_id}/logs", params={"limit": 1_000_000})
-        assert answer.json()["data"] == expected
+        response = cluster.front.http.get(f"/jobs/{job_id}/logs", params={"limit": 1_000_000})
+        assert response.json()["data"] == expected
 
 
 def test_of_too_much_output_the_log_has_the_beginning_and_the_preview_the_end(

@@ -133,7 +133,7 @@ def test_a_script_that_ended_in_time_is_not_timed_out_by_a_runner_that_stood_sti
     assert [job["stdoutPreview"] for job in ended] == ["ready\ndone\n"] * 4
 
 
-def test_a_cancel_of_what_has_ended_unseen_is_answered_with_its_end(
+def test_a_cancel_of_what_has_ended_unseen_returns_its_end(
     runner: RunnerProcess, tmp_path: Path
 ) -> None:
     job_id = submit(runner, "waits", str(tmp_path / "gate"))
@@ -143,10 +143,10 @@ def test_a_cancel_of_what_has_ended_unseen_is_answered_with_its_end(
             (tmp_path / "gate").touch()
             wait_until_scripts_ended(runner, 1)
             cancel = pool.submit(runner.cancel, job_id)
-        answered = cancel.result()
+        response = cancel.result()
 
-    assert (answered["status"], answered["code"]) == ("succeeded", 0)
-    assert runner.job(job_id) == answered
+    assert (response["status"], response["code"]) == ("succeeded", 0)
+    assert runner.job(job_id) == response
 
 
 def test_a_stop_records_what_has_ended_unseen_as_it_ended(tmp_path: Path) -> None:
@@ -332,14 +332,14 @@ def test_a_cancel_of_a_queued_job_while_the_runner_stops_holds(tmp_path: Path) -
         queued = [runner.submit("touches", str(tmp_path / name)) for name in ("a", "b")]
         os.kill(runner.pid, signal.SIGTERM)
         wait_until(lambda: not accepts_connections(runner))
-        answered = runner.cancel(queued[0])
+        response = runner.cancel(queued[0])
         assert runner.wait() == 0
 
         runner.start()
         kept = runner.job(queued[0])
         runner.ended(queued[1])
 
-    assert answered["status"] == kept["status"] == "canceled"
+    assert response["status"] == kept["status"] == "canceled"
     assert [(tmp_path / name).exists() for name in ("a", "b")] == [False, True]
 
 
@@ -350,15 +350,15 @@ def only_a_child_is_left(job_id: str) -> bool:
 def test_a_cancel_between_the_end_of_a_script_and_that_of_its_output_says_how_it_ended(
     runner: RunnerProcess,
 ) -> None:
-    answers = []
+    responses = []
     for _ in range(5):
         job_id = submit(runner, "holds")
         wait_until(functools.partial(only_a_child_is_left, job_id))
-        answers.append((runner.cancel(job_id), runner.ended(job_id)))
+        responses.append((runner.cancel(job_id), runner.ended(job_id)))
         end_processes_of(job_id)
 
-    assert [answered for answered, _ in answers] == [ended for _, ended in answers]
-    assert {ended["status"] for _, ended in answers} == {"failed"}
+    assert [response for response, _ in responses] == [ended for _, ended in responses]
+    assert {ended["status"] for _, ended in responses} == {"failed"}
 
 
 def test_of_a_cancel_and_a_time_limit_in_one_grace_the_first_counts(tmp_path: Path) -> None:

@@ -96,11 +96,11 @@ def test_a_run_that_cannot_be_recorded_is_refused_and_not_run(
     body = {"scriptId": "touches", "args": [str(tmp_path / "ran")]}
 
     with full_disk(runner):
-        answers = [runner.http.post("/run", json=body) for _ in range(5)]
+        responses = [runner.http.post("/run", json=body) for _ in range(5)]
 
-    assert [answer.status_code for answer in answers] == [500] * 5
-    for answer in answers:
-        error = answer.json()["error"]
+    assert [response.status_code for response in responses] == [500] * 5
+    for response in responses:
+        error = response.json()["error"]
         assert error["code"] == "INTERNAL_ERROR"
         assert error["message"].startswith("the history of jobs cannot be read or written: ")
     assert_works(runner)
@@ -121,7 +121,7 @@ def test_a_job_can_be_asked_for_while_others_cannot_be_recorded(runner: RunnerPr
 
 
 @needs_prlimit
-def test_an_end_that_cannot_be_recorded_is_answered_and_recorded_later(
+def test_an_end_that_cannot_be_recorded_is_returned_and_recorded_later(
     runner: RunnerProcess, tmp_path: Path
 ) -> None:
     jobs = [runner.submit("waits", str(tmp_path / "gate")) for _ in range(2)]
@@ -141,17 +141,17 @@ def test_an_end_that_cannot_be_recorded_is_answered_and_recorded_later(
 
 
 @needs_prlimit
-def test_a_cancel_that_is_not_recorded_is_answered(runner: RunnerProcess, tmp_path: Path) -> None:
+def test_a_cancel_that_is_not_recorded_returns(runner: RunnerProcess, tmp_path: Path) -> None:
     for _ in range(2):
         runner.submit("waits", str(tmp_path / "gate"))
     queued = runner.submit("touches", str(tmp_path / "ran"))
 
     with full_disk(runner):
-        answer = runner.http.post(f"/jobs/{queued}/cancel", timeout=5)
+        response = runner.http.post(f"/jobs/{queued}/cancel", timeout=5)
 
     (tmp_path / "gate").touch()
     status = runner.ended(queued)["status"]
-    assert (answer.status_code, status) in [(200, "canceled"), (500, "succeeded")]
+    assert (response.status_code, status) in [(200, "canceled"), (500, "succeeded")]
     assert (tmp_path / "ran").exists() == (status == "succeeded")
 
 

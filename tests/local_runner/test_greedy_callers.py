@@ -81,10 +81,10 @@ async def test_no_byte_of_a_body_that_nobody_wants_is_parsed(
 ) -> None:
     caller = await served.call(request_head + CRUMB * 100_000)
 
-    answer = await caller.all_that_comes()
+    response = await caller.all_that_comes()
 
-    assert answer.startswith(b"HTTP/1.1 %d " % status)
-    assert b"\r\nconnection: close\r\n" in answer
+    assert response.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nconnection: close\r\n" in response
     assert b"".join(parsed) == request_head
 
 
@@ -109,10 +109,10 @@ async def test_a_body_in_too_many_chunks_is_refused_before_it_is_parsed(
 ) -> None:
     caller = await served.call(head(CHUNKED) + CRUMB * 100_000)
 
-    answer = await caller.all_that_comes()
+    response = await caller.all_that_comes()
 
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"\r\nBody framing too large: send larger chunks.\r\n" in answer
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nBody framing too large: send larger chunks.\r\n" in response
     assert sum(map(len, parsed)) < 2 * protocol.MAX_CHUNK_BYTES
     assert not (tmp_path / "logs").exists()
 
@@ -124,7 +124,7 @@ async def test_others_have_their_turn_between_the_pieces_of_a_body(
 
     caller = await served.call(head(CHUNKED) + crumbs)
 
-    assert (await caller.answer())[0] == 200
+    assert (await caller.response())[0] == 200
     assert max(map(len, parsed)) <= protocol.CHUNKED_PIECE
 
 
@@ -137,8 +137,8 @@ async def test_a_request_right_behind_a_body_is_served(served: Served) -> None:
             caller = await served.call((request + HEALTHZ)[:cut])
             await asyncio.sleep(0)
             caller.send((request + HEALTHZ)[cut:])
-            assert (await caller.answer())[0] == 200
-            assert await caller.answer() == (200, b'{"ok":true}')
+            assert (await caller.response())[0] == 200
+            assert await caller.response() == (200, b'{"ok":true}')
 
 
 EXPECT = "Expect: 100-continue"
@@ -150,13 +150,13 @@ async def test_a_caller_that_asks_is_told_to_send_a_body_that_is_wanted(served: 
 
     caller.send(RUN)
 
-    assert (await caller.answer())[0] == 200
+    assert (await caller.response())[0] == 200
 
 
 async def test_a_caller_that_has_sent_some_of_the_body_is_told_nothing(served: Served) -> None:
     caller = await served.call(head(EXPECT, f"Content-Length: {len(RUN)}") + RUN)
 
-    assert (await caller.answer())[0] == 200
+    assert (await caller.response())[0] == 200
 
 
 @pytest.mark.parametrize(("request_head", "status"), REFUSED)
@@ -172,11 +172,11 @@ async def test_a_caller_that_asks_is_not_told_to_send_a_body_that_is_refused(
 
 async def test_a_cancel_with_a_body_does_not_end_the_connection(served: Served) -> None:
     caller = await served.call(head("Content-Length: 2", line="POST /jobs/x/cancel") + b"{}")
-    assert (await caller.answer())[0] == 404
+    assert (await caller.response())[0] == 404
 
     caller.send(HEALTHZ)
 
-    assert await caller.answer() == (200, b'{"ok":true}')
+    assert await caller.response() == (200, b'{"ok":true}')
 
 
 # -- what is kept for callers that do not read
@@ -186,7 +186,7 @@ async def page_request(served: Served) -> bytes:
     """A request for a large page."""
     body = RUN.replace(b"hello", b"prints-much")
     caller = await served.call(head(f"Content-Length: {len(body)}") + body)
-    job_id = json.loads((await caller.answer())[1])["jobId"]
+    job_id = json.loads((await caller.response())[1])["jobId"]
     return head(line=f"GET /jobs/{job_id}/logs?limit={PAGE_BYTES}")
 
 
@@ -276,7 +276,7 @@ async def test_those_who_wait_for_a_large_response_do_not_wait_for_one_who_reads
 
     reader = await served.call(request)
 
-    assert (await reader.answer())[0] == 200
+    assert (await reader.response())[0] == 200
     assert len(served.connections) < len(silent) + 2
 
 
@@ -295,8 +295,8 @@ async def test_a_log_that_cannot_be_read_just_now_holds_up_nobody_else(
     readers = [await served.call(request) for _ in range(10)]
     other = await served.call(HEALTHZ)
 
-    assert await other.answer() == (200, b'{"ok":true}')
+    assert await other.response() == (200, b'{"ok":true}')
 
     goes_on.set()
     for reader in readers:
-        assert (await reader.answer())[0] == 200
+        assert (await reader.response())[0] == 200

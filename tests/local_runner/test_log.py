@@ -125,8 +125,8 @@ def test_a_runner_without_stderr_serves_and_keeps_its_history_whole(tmp_path: Pa
         (listening,) = wait_until(psutil.Process(process.pid).net_connections)
         url = f"http://127.0.0.1:{listening.laddr.port}"
         body = {"scriptId": "hello", "mode": "sync"}
-        answer = httpx.post(f"{url}/run", json=body, timeout=END_SECONDS)
-        assert answer.json()["stdoutPreview"] == "hello\n"
+        response = httpx.post(f"{url}/run", json=body, timeout=END_SECONDS)
+        assert response.json()["stdoutPreview"] == "hello\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(END_SECONDS) == 0
     finally:

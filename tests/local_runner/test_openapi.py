@@ -32,13 +32,13 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess]:
     "host", ["localhost:3000", "box.local", "[::1]:3000", "host.docker.internal:3000"]
 )
 def test_the_operations_are_where_the_document_was_found(runner: RunnerProcess, host: str) -> None:
-    answer = send(
+    response = send(
         runner.url, "GET /openapi.json", [f"Host: {host}", "Authorization: Bearer secret"]
     )
 
-    assert answer.status == 200
-    assert json.loads(answer.body) == document(f"http://{host}")
-    assert json.loads(answer.body)["servers"] == [{"url": f"http://{host}"}]
+    assert response.status == 200
+    assert json.loads(response.body) == document(f"http://{host}")
+    assert json.loads(response.body)["servers"] == [{"url": f"http://{host}"}]
 
 
 def test_it_is_under_the_same_guard_as_all_else(runner: RunnerProcess) -> None:

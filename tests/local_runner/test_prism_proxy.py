@@ -47,9 +47,9 @@ class Proxied:
 
     def submit(self, script_id: str, *args: str) -> str:
         """Run a script without waiting for its end; returns the job id."""
-        answer = self.run(script_id, *args, mode="async")
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["jobId"])
+        response = self.run(script_id, *args, mode="async")
+        assert response.status_code == 202, response.text
+        return str(response.json()["jobId"])
 
     def job(self, job_id: str) -> dict[str, Any]:
         """A job as it is now."""
@@ -99,10 +99,10 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
 def test_every_end_of_a_job_and_its_log_is_as_described(
     proxy: Proxied, script: str, args: list[str], status: str
 ) -> None:
-    answer = proxy.run(script, *args)
+    response = proxy.run(script, *args)
 
-    job = answer.json()
-    assert (answer.status_code, job["status"]) == (200, status)
+    job = response.json()
+    assert (response.status_code, job["status"]) == (200, status)
     assert proxy.job(job["jobId"]) == job
     assert proxy.http.post(f"/jobs/{job['jobId']}/cancel").json() == job
     for query in ("", "?stream=stderr", "?offset=3&limit=2", "?offset=900"):
@@ -138,9 +138,9 @@ def test_a_job_is_as_described_while_it_is_queued_and_runs_and_is_cancelled(
     ],
 )
 def test_a_run_is_refused_as_described(proxy: Proxied, body: object, code: str) -> None:
-    answer = proxy.http.post("/run", json=body)
+    response = proxy.http.post("/run", json=body)
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, code)
 
 
 OPERATIONS = [
@@ -152,12 +152,12 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS[1:])
-def test_a_job_that_is_not_there_is_answered_as_described(
+def test_a_job_that_is_not_there_gets_the_response_described(
     proxy: Proxied, method: str, path: str
 ) -> None:
-    answer = proxy.http.request(method, path)
+    response = proxy.http.request(method, path)
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "JOB_NOT_FOUND")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "JOB_NOT_FOUND")
 
 
 def call(proxy: Proxied, method: str, path: str, **headers: str) -> httpx.Response:
@@ -166,27 +166,29 @@ def call(proxy: Proxied, method: str, path: str, **headers: str) -> httpx.Respon
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_a_foreign_origin_is_answered_as_described(proxy: Proxied, method: str, path: str) -> None:
-    answer = call(proxy, method, path, origin="http://evil.example")
+def test_a_foreign_origin_gets_the_response_described(
+    proxy: Proxied, method: str, path: str
+) -> None:
+    response = call(proxy, method, path, origin="http://evil.example")
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "FORBIDDEN_ORIGIN")
-
-
-def test_a_large_body_is_answered_as_described(proxy: Proxied) -> None:
-    answer = proxy.run("print", "x" * (2 * MIB))
-
-    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "BODY_TOO_LARGE")
+    assert (response.status_code, response.json()["error"]["code"]) == (403, "FORBIDDEN_ORIGIN")
 
 
-def test_a_failure_of_the_runner_is_answered_as_described(proxy: Proxied) -> None:
+def test_a_large_body_gets_the_response_described(proxy: Proxied) -> None:
+    response = proxy.run("print", "x" * (2 * MIB))
+
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "BODY_TOO_LARGE")
+
+
+def test_a_failure_of_the_runner_gets_the_response_described(proxy: Proxied) -> None:
     job_id = proxy.run("print").json()["jobId"]
     log = proxy.runner.folder / "logs" / f"{job_id}.stdout.log"
     log.unlink()
     log.mkdir()
 
-    answer = proxy.http.get(f"/jobs/{job_id}/logs")
+    response = proxy.http.get(f"/jobs/{job_id}/logs")
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "INTERNAL_ERROR")
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "INTERNAL_ERROR")
 
 
 def test_prism_objects_to_what_is_not_as_described(proxy: Proxied) -> None:
@@ -200,7 +202,7 @@ def guarded(tmp_path: Path) -> Iterator[Proxied]:
     yield from proxied(tmp_path, token="secret")
 
 
-def test_a_caller_without_the_token_is_answered_as_described(guarded: Proxied) -> None:
+def test_a_caller_without_the_token_gets_the_response_described(guarded: Proxied) -> None:
     for method, path in OPERATIONS:
         refused = call(guarded, method, path)
         wrong = call(guarded, method, path, authorization="Bearer wrong")
@@ -217,7 +219,7 @@ def ending(tmp_path: Path) -> Iterator[Proxied]:
     yield from proxied(tmp_path)
 
 
-def test_a_runner_that_stops_answers_as_described(ending: Proxied, tmp_path: Path) -> None:
+def test_a_runner_that_stops_responds_as_described(ending: Proxied, tmp_path: Path) -> None:
     with Tap(tmp_path) as tap, ThreadPoolExecutor() as threads:
         running = ending.submit("tap", tap.path)
         tap.write(b"x")
@@ -225,6 +227,6 @@ def test_a_runner_that_stops_answers_as_described(ending: Proxied, tmp_path: Pat
         wait_until(lambda: id_of_the_job_after(ending.runner, running))
 
         ending.runner.stop()
-        answer = waiting.result()
+        response = waiting.result()
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "UNAVAILABLE")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "UNAVAILABLE")

@@ -92,10 +92,10 @@ def test_a_cancel_ends_the_script_and_all_it_started(runner: RunnerProcess, scri
     job_id = runner.submit(script)
     runner.printed(job_id, "ready")
 
-    answered = runner.cancel(job_id)
+    response = runner.cancel(job_id)
     ended = runner.ended(job_id)
 
-    assert (answered["status"], answered["code"]) == ("running", None)
+    assert (response["status"], response["code"]) == ("running", None)
     assert (ended["status"], ended["code"]) == ("canceled", -1)
     assert processes_of(job_id) == []
 

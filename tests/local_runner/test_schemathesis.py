@@ -44,7 +44,7 @@ def job_id(runner: RunnerProcess) -> str:
 
 
 @anything.parametrize()
-def test_whatever_is_asked_the_answer_is_one_of_the_description(
+def test_whatever_is_asked_the_response_is_one_of_the_description(
     case: Case, runner: RunnerProcess
 ) -> None:
     check_anything(case, runner)
@@ -58,7 +58,7 @@ def test_what_the_description_allows_is_done(
 
 
 @lists.parametrize()
-def test_whatever_is_asked_of_the_lists_the_answer_is_one_of_their_description(
+def test_whatever_is_asked_of_the_lists_the_response_is_one_of_their_description(
     case: Case, runner: RunnerProcess, job_id: str
 ) -> None:
     assert job_id

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.runner_process import RunnerProcess
-from tests.local_runner.talk import RawAnswer, send
+from tests.local_runner.talk import RawResponse, send
 
 TOOLS = "https://tools.example"
 RUN = b'{"scriptId":"echo","mode":"sync"}'
@@ -36,7 +36,7 @@ def friendly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess
         yield started
 
 
-def run(runner: RunnerProcess, *headers: str) -> RawAnswer:
+def run(runner: RunnerProcess, *headers: str) -> RawResponse:
     """Run a script, with more or other headers."""
     host = [] if any(line.lower().startswith("host:") for line in headers) else ["Host: localhost"]
     return send(runner.url, "POST /run", [*host, JSON, *headers], RUN)
@@ -200,9 +200,9 @@ def test_the_pages_of_the_runner_itself_may_call_it(
 
 
 def test_a_rebound_name_is_no_page_of_the_runner(runner: RunnerProcess) -> None:
-    answer = run(runner, "Host: evil.example:3000", "Origin: http://evil.example:3000")
+    response = run(runner, "Host: evil.example:3000", "Origin: http://evil.example:3000")
 
-    assert answer.refusal == (403, "FORBIDDEN_HOST")
+    assert response.refusal == (403, "FORBIDDEN_HOST")
 
 
 @pytest.mark.parametrize(
@@ -226,40 +226,40 @@ def test_no_other_host_is_served_then(friendly: RunnerProcess, host: str) -> Non
 
 
 @pytest.mark.parametrize("origin", [TOOLS, "null"])
-def test_a_configured_origin_may_run_scripts_and_read_the_answer(
+def test_a_configured_origin_may_run_scripts_and_read_the_response(
     friendly: RunnerProcess, origin: str
 ) -> None:
-    answer = run(friendly, f"Origin: {origin}")
+    response = run(friendly, f"Origin: {origin}")
 
-    assert answer.status == 200
-    assert answer.headers["access-control-allow-origin"] == origin
-    assert "Origin" in answer.headers["vary"]
-    assert "access-control-allow-credentials" not in answer.headers
+    assert response.status == 200
+    assert response.headers["access-control-allow-origin"] == origin
+    assert "Origin" in response.headers["vary"]
+    assert "access-control-allow-credentials" not in response.headers
 
 
 @pytest.mark.parametrize(
     "origin", [f"{TOOLS}.evil.example", "http://tools.example", f"{TOOLS}:444", "", f"{TOOLS}/"]
 )
 def test_no_other_origin_may(friendly: RunnerProcess, origin: str) -> None:
-    answer = run(friendly, f"Origin: {origin}")
+    response = run(friendly, f"Origin: {origin}")
 
-    assert answer.refusal == (403, "FORBIDDEN_ORIGIN")
-    assert "access-control-allow-origin" not in answer.headers
+    assert response.refusal == (403, "FORBIDDEN_ORIGIN")
+    assert "access-control-allow-origin" not in response.headers
 
 
-def preflight(runner: RunnerProcess, origin: str) -> RawAnswer:
+def preflight(runner: RunnerProcess, origin: str) -> RawResponse:
     asked = ["Access-Control-Request-Method: POST"]
     asked += ["Access-Control-Request-Headers: authorization,content-type"]
     return send(runner.url, "OPTIONS /run", ["Host: localhost", f"Origin: {origin}", *asked])
 
 
-def test_the_browsers_question_for_a_configured_origin_is_answered(friendly: RunnerProcess) -> None:
-    answer = preflight(friendly, TOOLS)
+def test_the_preflight_of_a_configured_origin_is_granted(friendly: RunnerProcess) -> None:
+    response = preflight(friendly, TOOLS)
 
-    assert answer.status == 200
-    assert answer.headers["access-control-allow-origin"] == TOOLS
-    assert answer.headers["access-control-allow-methods"] == "GET, POST"
-    allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
+    assert response.status == 200
+    assert response.headers["access-control-allow-origin"] == TOOLS
+    assert response.headers["access-control-allow-methods"] == "GET, POST"
+    allowed = response.headers["access-control-allow-headers"].lower().split(", ")
     assert {"authorization", "content-type"} <= set(allowed)
 
 
@@ -298,9 +298,9 @@ def test_a_body_that_is_not_declared_as_json_is_refused(
         headers = ["Host: localhost", f"Content-Type: {content_type}"]
         headers += [f"Content-Length: {len(RUN)}"]
 
-        answer = send(runner.url, f"POST {path}", headers, RUN)
+        response = send(runner.url, f"POST {path}", headers, RUN)
 
-        assert answer.refusal == (415, "UNSUPPORTED_MEDIA_TYPE")
+        assert response.refusal == (415, "UNSUPPORTED_MEDIA_TYPE")
     assert newest_job(runner) == before
 
 
@@ -308,9 +308,9 @@ def test_a_body_that_is_not_declared_as_json_is_refused(
 def test_a_body_of_no_type_is_refused(runner: RunnerProcess, framing: str) -> None:
     body = b"{}" if "Length" in framing else b"2\r\n{}\r\n0\r\n\r\n"
 
-    answer = send(runner.url, "POST /run", ["Host: localhost", framing], body)
+    response = send(runner.url, "POST /run", ["Host: localhost", framing], body)
 
-    assert answer.refusal == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert response.refusal == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
 @pytest.mark.parametrize(
@@ -327,9 +327,9 @@ def test_a_content_type_may_have_parameters(runner: RunnerProcess, content_type:
 def test_a_cancel_without_a_body_needs_no_content_type(
     runner: RunnerProcess, framing: Sequence[str]
 ) -> None:
-    answer = send(runner.url, "POST /jobs/nope/cancel", ["Host: localhost", *framing])
+    response = send(runner.url, "POST /jobs/nope/cancel", ["Host: localhost", *framing])
 
-    assert answer.refusal == (404, "JOB_NOT_FOUND")
+    assert response.refusal == (404, "JOB_NOT_FOUND")
 
 
 @pytest.mark.parametrize("host", ["localhost", "evil.example"])
@@ -339,7 +339,7 @@ def test_an_upgrade_to_websocket_is_a_request_like_any_other(
     headers = [f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade"]
     headers += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
 
-    answer = send(runner.url, "GET /run", headers)
+    response = send(runner.url, "GET /run", headers)
 
     expected = (404, "NOT_FOUND") if host == "localhost" else (403, "FORBIDDEN_HOST")
-    assert answer.refusal == expected
+    assert response.refusal == expected

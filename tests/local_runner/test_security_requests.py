@@ -15,7 +15,7 @@ import pytest
 
 from scripts.runner_process import RunnerProcess
 from scripts.waiting import wait_until
-from tests.local_runner.talk import ANSWER_SECONDS, TAP, Tap, post_bytes, send
+from tests.local_runner.talk import RESPONSE_SECONDS, TAP, Tap, post_bytes, send
 
 MIB = 1024 * 1024
 LIMIT = 2 * MIB
@@ -62,29 +62,29 @@ def test_a_body_of_2_mib_is_taken(runner: RunnerProcess, framed: Framing) -> Non
 
 @pytest.mark.parametrize("size", [LIMIT + 1, 3 * MIB, 15 * MIB])
 @pytest.mark.parametrize("framed", [sized, unsized])
-def test_a_larger_body_is_refused_in_an_answer_that_can_be_read(
+def test_a_larger_body_is_refused_in_a_response_that_can_be_read(
     runner: RunnerProcess, framed: Framing, size: int
 ) -> None:
     framing, body = framed(run_body(size))
 
-    answer = send(runner.url, "POST /run", [*JSON, *framing], body)
+    response = send(runner.url, "POST /run", [*JSON, *framing], body)
 
-    assert answer.refusal == (413, "BODY_TOO_LARGE")
+    assert response.refusal == (413, "BODY_TOO_LARGE")
     assert runner.run("echo")["stdoutPreview"] == "hello\n"
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, 100 * MIB])
 def test_a_client_that_sends_on_reads_413_too(runner: RunnerProcess, size: int) -> None:
-    answer = post_bytes(runner, b"x" * size)
+    response = post_bytes(runner, b"x" * size)
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "BODY_TOO_LARGE")
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "BODY_TOO_LARGE")
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "0x10", "5, 6", "٣".encode().decode("latin-1")])
 def test_a_length_that_is_none_is_a_bad_request(runner: RunnerProcess, length: str) -> None:
-    answer = send(runner.url, "POST /run", [*JSON, f"Content-Length: {length}"], b"{}")
+    response = send(runner.url, "POST /run", [*JSON, f"Content-Length: {length}"], b"{}")
 
-    assert answer.status == 400
+    assert response.status == 400
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_a_large_body_for_a_route_that_wants_none_is_refused(
 ) -> None:
     framing, body = sized(b"x" * (LIMIT + 1))
 
-    answer = send(runner.url, request_line, [*JSON, *framing], body)
+    response = send(runner.url, request_line, [*JSON, *framing], body)
 
-    assert answer.refusal == (413, "BODY_TOO_LARGE")
+    assert response.refusal == (413, "BODY_TOO_LARGE")
 
 
 def test_clients_that_break_off_do_not_hurt_the_others(runner: RunnerProcess) -> None:
@@ -145,26 +145,26 @@ def shortened(value: object) -> str:
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("job_id", JOB_IDS, ids=shortened)
 def test_a_job_id_with_tricks_is_no_job(runner: RunnerProcess, route: str, job_id: str) -> None:
-    answer = send(runner.url, route.format(f"/jobs/{job_id}"))
+    response = send(runner.url, route.format(f"/jobs/{job_id}"))
 
-    assert answer.refusal == (404, "JOB_NOT_FOUND")
-    assert len(answer.body) < 1000
+    assert response.refusal == (404, "JOB_NOT_FOUND")
+    assert len(response.body) < 1000
 
 
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("path", NO_ROUTES, ids=shortened)
 def test_a_path_with_tricks_leads_nowhere(runner: RunnerProcess, route: str, path: str) -> None:
-    answer = send(runner.url, route.format(path))
+    response = send(runner.url, route.format(path))
 
-    assert answer.refusal == (404, "NOT_FOUND")
-    assert len(answer.body) < 1000
+    assert response.refusal == (404, "NOT_FOUND")
+    assert len(response.body) < 1000
 
 
 def all_that_comes(runner: RunnerProcess, *pieces: bytes) -> bytes:
     """What the runner sends until it closes the connection, which it may do while we send."""
     where = httpx.URL(runner.url)
     received = b""
-    with socket.create_connection((where.host, where.port or 80), ANSWER_SECONDS) as connection:
+    with socket.create_connection((where.host, where.port or 80), RESPONSE_SECONDS) as connection:
         with contextlib.suppress(ConnectionError):
             for piece in pieces:
                 connection.sendall(piece)
@@ -177,10 +177,10 @@ def all_that_comes(runner: RunnerProcess, *pieces: bytes) -> bytes:
 def test_a_request_line_of_200_kb_is_a_bad_request(runner: RunnerProcess) -> None:
     line = b"GET /jobs/" + b"x" * 200_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
-    answer = all_that_comes(runner, line)
+    response = all_that_comes(runner, line)
 
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert answer.endswith(b"\r\n\r\nRequest head too large: max 65536 bytes.")
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert response.endswith(b"\r\n\r\nRequest head too large: max 65536 bytes.")
     assert runner.run("echo")["stdoutPreview"] == "hello\n"
 
 
@@ -194,12 +194,12 @@ def test_what_may_stand_around_chunks_is_bounded_too(
     head = "\r\n".join(["POST /run HTTP/1.1", *JSON, "Transfer-Encoding: chunked", "", ""])
     memory = psutil.Process(runner.pid).memory_info().rss
 
-    answer = all_that_comes(
+    response = all_that_comes(
         runner, head.encode() + beginning, *[b"x" * 70_000] * (size // 70_000), b"\r\n\r\n"
     )
 
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"Body framing too large: send larger chunks." in answer
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert b"Body framing too large: send larger chunks." in response
     assert psutil.Process(runner.pid).memory_info().rss - memory < 8 * MIB
     assert runner.run("echo")["stdoutPreview"] == "hello\n"
 
@@ -207,9 +207,9 @@ def test_what_may_stand_around_chunks_is_bounded_too(
 def test_an_escaped_slash_is_a_part_of_the_job_id(runner: RunnerProcess) -> None:
     job_id = runner.run("echo")["jobId"]
 
-    answer = send(runner.url, f"GET /jobs/{job_id}%2Flogs")
+    response = send(runner.url, f"GET /jobs/{job_id}%2Flogs")
 
-    assert (answer.status, json.loads(answer.body).get("error")) == (
+    assert (response.status, json.loads(response.body).get("error")) == (
         404,
         {"code": "JOB_NOT_FOUND", "message": f"job not found: {job_id}%2Flogs"},
     )
@@ -220,9 +220,9 @@ def test_an_escaped_slash_cancels_nothing(runner: RunnerProcess, tmp_path: Path)
         job_id = runner.submit("tap", tap.path)
         tap.write(b"x")
 
-        answer = send(runner.url, f"POST /jobs/{job_id}%2Fcancel")
+        response = send(runner.url, f"POST /jobs/{job_id}%2Fcancel")
 
-    assert (answer.status, runner.ended(job_id)["status"]) == (404, "succeeded")
+    assert (response.status, runner.ended(job_id)["status"]) == (404, "succeeded")
 
 
 def logged(runner: RunnerProcess, path: str) -> dict[str, Any]:
@@ -243,9 +243,9 @@ def logged(runner: RunnerProcess, path: str) -> dict[str, Any]:
     ],
 )
 def test_a_path_is_logged_as_it_was_sent(runner: RunnerProcess, path: str) -> None:
-    answer = send(runner.url, f"GET {path}")
+    response = send(runner.url, f"GET {path}")
 
-    assert answer.status == 404
+    assert response.status == 404
     event = logged(runner, path)
     assert event == {
         "time": event["time"],
@@ -257,7 +257,7 @@ def test_a_path_is_logged_as_it_was_sent(runner: RunnerProcess, path: str) -> No
         "client": "127.0.0.1",
     }
     assert [event for event in runner.logged() if event["event"] == "not an event"] == []
-    assert [name for name in answer.headers if "forged" in name] == []
+    assert [name for name in response.headers if "forged" in name] == []
 
 
 def test_a_header_cannot_say_who_the_client_is(runner: RunnerProcess) -> None:

@@ -56,12 +56,12 @@ def utf_8(header: str) -> str:
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_every_route_wants_the_token(runner: RunnerProcess, route: str) -> None:
-    answer = send(runner.url, route)
+    response = send(runner.url, route)
 
-    assert answer.status == 401
-    assert answer.headers.get_all("www-authenticate") == WANTED
+    assert response.status == 401
+    assert response.headers.get_all("www-authenticate") == WANTED
     if not route.startswith("HEAD"):
-        assert answer.refusal == (401, "UNAUTHORIZED")
+        assert response.refusal == (401, "UNAUTHORIZED")
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_the_token_is_the_basic_password_or_the_bearer_token(
 ) -> None:
     header = utf_8(f"Authorization: {authorization}")
 
-    answer = send(runner.url, "GET /healthz", ["Host: localhost", header])
+    response = send(runner.url, "GET /healthz", ["Host: localhost", header])
 
-    assert (answer.status, answer.body) == (200, b'{"ok":true}')
+    assert (response.status, response.body) == (200, b'{"ok":true}')
 
 
 @pytest.mark.parametrize("letter", "\u00e0\u00c5\u2003")
@@ -135,11 +135,11 @@ def test_anything_else_is_refused_without_a_word_of_the_token(
 ) -> None:
     header = utf_8(f"Authorization: {authorization}")
 
-    answer = send(runner.url, "GET /healthz", ["Host: localhost", header])
+    response = send(runner.url, "GET /healthz", ["Host: localhost", header])
 
-    assert answer.refusal == (401, "UNAUTHORIZED")
-    assert answer.headers.get_all("www-authenticate") == WANTED
-    assert TOKEN not in answer.body.decode()
+    assert response.refusal == (401, "UNAUTHORIZED")
+    assert response.headers.get_all("www-authenticate") == WANTED
+    assert TOKEN not in response.body.decode()
 
 
 async def test_the_token_is_compared_in_constant_time_and_in_no_other_way(
@@ -158,7 +158,7 @@ async def test_the_token_is_compared_in_constant_time_and_in_no_other_way(
         for sent in (b"wrong", b"right"):
             head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
             caller = await served.call(head + sent + b"\r\n\r\n")
-            statuses.append((await caller.answer())[0])
+            statuses.append((await caller.response())[0])
 
     # What the comparison says counts, and nothing else.
     assert statuses == [200, 401]

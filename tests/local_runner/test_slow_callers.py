@@ -70,7 +70,7 @@ async def test_headers_that_come_byte_by_byte_have_no_more_time_than_any_other(
     limit(monkeypatch, "HEAD_SECONDS")
     caller = await served.call(first)
     if first:
-        assert await caller.answer() == (200, b'{"ok":true}')
+        assert await caller.response() == (200, b'{"ok":true}')
     caller.send(HEALTHZ[:-2])
 
     trickle = asyncio.create_task(caller.trickle(b"X-More: more\r\n"))
@@ -80,22 +80,22 @@ async def test_headers_that_come_byte_by_byte_have_no_more_time_than_any_other(
     assert not served.connections
 
 
-async def test_headers_that_stop_coming_are_answered_with_408(
+async def test_headers_that_stop_coming_get_408(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit(monkeypatch, "HEAD_SECONDS")
     caller = await served.call(HEALTHZ[:-2])
 
-    answer = await caller.all_that_comes()
+    response = await caller.all_that_comes()
 
-    assert answer.startswith(TIMED_OUT)
-    assert b"\r\nconnection: close\r\n" in answer
+    assert response.startswith(TIMED_OUT)
+    assert b"\r\nconnection: close\r\n" in response
 
 
 @pytest.mark.parametrize(
     "framing", [b"Content-Length: 5000\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n1\r\n{"]
 )
-async def test_a_body_that_stops_coming_is_answered_with_408_and_nothing_runs(
+async def test_a_body_that_stops_coming_gets_408_and_nothing_runs(
     served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, framing: bytes
 ) -> None:
     limit(monkeypatch, "BODY_SECONDS")
@@ -127,9 +127,9 @@ async def test_a_slow_body_that_nobody_wants_is_no_way_round_the_limit(
         b"GET /healthz HTTP/1.1\r\n" + head + b"Content-Length: 100000\r\n\r\n"
     )
 
-    answer = await caller.all_that_comes()
+    response = await caller.all_that_comes()
 
-    assert b"\r\nconnection: close\r\n" in answer
+    assert b"\r\nconnection: close\r\n" in response
     await caller.trickle(b" ")
     await served.all_closed()
 
@@ -145,7 +145,7 @@ async def test_a_sync_run_may_take_longer_than_any_of_the_limits(
 
     (tmp_path / "gate").touch()
 
-    status, body = await caller.answer()
+    status, body = await caller.response()
     assert (status, json.loads(body)["status"]) == (200, "succeeded")
 
 
@@ -154,15 +154,15 @@ async def test_an_idle_connection_is_kept_longer_than_headers_may_take(
 ) -> None:
     limit(monkeypatch, "HEAD_SECONDS")
     caller = await served.call(HEALTHZ)
-    assert await caller.answer() == (200, b'{"ok":true}')
+    assert await caller.response() == (200, b'{"ok":true}')
     await served.let_time_pass()
 
     caller.send(HEALTHZ)
 
-    assert await caller.answer() == (200, b'{"ok":true}')
+    assert await caller.response() == (200, b'{"ok":true}')
 
 
-async def test_pipelined_requests_are_answered_in_their_order(
+async def test_pipelined_requests_get_their_responses_in_order(
     served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     limit(monkeypatch, "HEAD_SECONDS")
@@ -171,16 +171,16 @@ async def test_pipelined_requests_are_answered_in_their_order(
 
     (tmp_path / "gate").touch()
 
-    assert (await caller.answer())[0] == 200
-    assert await caller.answer() == (200, b'{"ok":true}')
+    assert (await caller.response())[0] == 200
+    assert await caller.response() == (200, b'{"ok":true}')
 
 
-async def test_a_caller_that_does_not_read_its_answers_is_cut_off(
+async def test_a_caller_that_does_not_read_its_responses_is_cut_off(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit(monkeypatch, "RESPONSE_SECONDS")
     caller = await served.call(run_request("prints-much"))
-    job_id = json.loads((await caller.answer())[1])["jobId"]
+    job_id = json.loads((await caller.response())[1])["jobId"]
     page = f"GET /jobs/{job_id}/logs?limit=1000000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
     caller.reader._transport.pause_reading()  # type: ignore[attr-defined]
 
@@ -193,8 +193,8 @@ async def test_of_too_many_half_sent_requests_the_oldest_goes(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit(monkeypatch, "MAX_HALF_SENT", 5)
-    answered = await served.call(HEALTHZ)
-    await answered.answer()
+    polled = await served.call(HEALTHZ)
+    await polled.response()
     half_sent = [await served.call(HEALTHZ[:-2]) for _ in range(3)]
     half_sent += [await served.call(run_request("hello")[:-1]) for _ in range(3)]
 
@@ -202,12 +202,12 @@ async def test_of_too_many_half_sent_requests_the_oldest_goes(
 
     for caller in half_sent[1:3]:
         caller.send(b"\r\n")
-        assert await caller.answer() == (200, b'{"ok":true}')
+        assert await caller.response() == (200, b'{"ok":true}')
     for caller in half_sent[3:]:
         caller.send(b"}")
-        assert (await caller.answer())[0] == 200
-    answered.send(HEALTHZ)
-    assert await answered.answer() == (200, b'{"ok":true}')
+        assert (await caller.response())[0] == 200
+    polled.send(HEALTHZ)
+    assert await polled.response() == (200, b'{"ok":true}')
 
 
 async def test_a_thousand_silent_connections_keep_nobody_out(served: Served) -> None:
@@ -216,7 +216,7 @@ async def test_a_thousand_silent_connections_keep_nobody_out(served: Served) -> 
 
     caller = await served.call(run_request("hello"))
 
-    assert (await caller.answer())[0] == 200
+    assert (await caller.response())[0] == 200
 
 
 @pytest.mark.parametrize("pieces", [1, 40])

@@ -65,8 +65,8 @@ async def request(runner: Served, method: str, path: str, body: object = None) -
     content = b"" if body is None else json.dumps(body).encode()
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     caller = await runner.call(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
-    _, answered = await caller.answer()
-    return dict(json.loads(answered))
+    _, response = await caller.response()
+    return dict(json.loads(response))
 
 
 def run(runner: Served, script_id: str, *args: str, mode: str = "sync") -> Any:
@@ -244,8 +244,8 @@ async def test_a_job_that_does_not_get_to_the_disk_is_refused_and_ended(
     async with serving(tmp_path, scripts) as runner:
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", fail)
-            answered = await run(runner, "waits", mode="async")
-        assert answered["error"]["code"] == "INTERNAL_ERROR"
+            response = await run(runner, "waits", mode="async")
+        assert response["error"]["code"] == "INTERNAL_ERROR"
         (job,) = (await request(runner, "GET", "/jobs"))["jobs"]
         while job["status"] == "running":
             job = await request(runner, "GET", f"/jobs/{job['jobId']}")

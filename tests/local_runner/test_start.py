@@ -139,7 +139,7 @@ def test_the_log_has_a_line_an_event_and_a_signal_ends_the_runner_with_0(
     config: Path, number: signal.Signals
 ) -> None:
     with started(config) as runner:
-        answer = httpx.post(f"{runner.url}/run", json={"scriptId": "hello"}, trust_env=False)
+        response = httpx.post(f"{runner.url}/run", json={"scriptId": "hello"}, trust_env=False)
         httpx.get(f"{runner.url}/jobs/a%0d%0ab%20c?secret=1", trust_env=False)
         assert runner.stop(number) == 0
         written = runner.log
@@ -147,11 +147,11 @@ def test_the_log_has_a_line_an_event_and_a_signal_ends_the_runner_with_0(
     expected = [
         f"warning script gone: {config.parent}/gone.sh: no such file",
         f"listening url={runner.url} scripts=2",
-        f"job_start job_id={answer.json()['jobId']} script_id=hello",
+        f"job_start job_id={response.json()['jobId']} script_id=hello",
         "request method=POST path=/run status=200 duration_ms=# client=127.0.0.1 "
-        f"job_id={answer.json()['jobId']} script_id=hello",
-        f"job_end job_id={answer.json()['jobId']} script_id=hello status=succeeded code=0 "
-        f"duration_ms={answer.json()['durationMs']}",
+        f"job_id={response.json()['jobId']} script_id=hello",
+        f"job_end job_id={response.json()['jobId']} script_id=hello status=succeeded code=0 "
+        f"duration_ms={response.json()['durationMs']}",
         "request method=GET path=/jobs/a%0d%0ab%20c status=404 duration_ms=# client=127.0.0.1",
         f"stopping signal={number.name}",
         "stopped",

@@ -64,11 +64,11 @@ def error(code: str, message: str) -> dict[str, Any]:
     return {"ok": False, "error": {"code": code, "message": message}}
 
 
-def test_a_sync_run_answers_200_with_the_whole_job(runner: RunnerProcess) -> None:
-    answer = post_run(runner, {"scriptId": "fail", "mode": "sync"})
+def test_a_sync_run_returns_200_with_the_whole_job(runner: RunnerProcess) -> None:
+    response = post_run(runner, {"scriptId": "fail", "mode": "sync"})
 
-    body = answer.json()
-    assert (answer.status_code, answer.headers["content-type"], body) == (
+    body = response.json()
+    assert (response.status_code, response.headers["content-type"], body) == (
         200,
         "application/json; charset=utf-8",
         {
@@ -100,11 +100,11 @@ def test_a_sync_run_answers_200_with_the_whole_job(runner: RunnerProcess) -> Non
     assert runner.job(body["jobId"]) == body
 
 
-def test_an_async_run_answers_202_with_the_id_and_the_status_only(runner: RunnerProcess) -> None:
-    answer = post_run(runner, {"scriptId": "print", "args": ["a"], "mode": "async"})
+def test_an_async_run_returns_202_with_the_id_and_the_status_only(runner: RunnerProcess) -> None:
+    response = post_run(runner, {"scriptId": "print", "args": ["a"], "mode": "async"})
 
-    body = answer.json()
-    assert (answer.status_code, answer.headers["content-type"], body) == (
+    body = response.json()
+    assert (response.status_code, response.headers["content-type"], body) == (
         202,
         "application/json; charset=utf-8",
         {"ok": True, "jobId": body["jobId"], "status": "running"},
@@ -130,10 +130,10 @@ def test_an_async_run_answers_202_with_the_id_and_the_status_only(runner: Runner
 def test_the_mode_is_that_of_the_request_then_of_the_script_then_the_default(
     runner: RunnerProcess, script_id: str, mode: dict[str, object], chosen: str
 ) -> None:
-    answer = post_run(runner, {"scriptId": script_id, **mode})
+    response = post_run(runner, {"scriptId": script_id, **mode})
 
-    assert answer.status_code == {"sync": 200, "async": 202}[chosen]
-    assert runner.job(answer.json()["jobId"])["mode"] == chosen
+    assert response.status_code == {"sync": 200, "async": 202}[chosen]
+    assert runner.job(response.json()["jobId"])["mode"] == chosen
 
 
 @pytest.mark.parametrize(
@@ -157,9 +157,9 @@ def test_the_mode_is_that_of_the_request_then_of_the_script_then_the_default(
 def test_arguments_that_are_not_as_the_script_takes_them_are_refused(
     runner: RunnerProcess, args: object, message: str
 ) -> None:
-    answer = post_run(runner, {"scriptId": "limited", "args": args, "mode": "sync"})
+    response = post_run(runner, {"scriptId": "limited", "args": args, "mode": "sync"})
 
-    assert (answer.status_code, answer.json()) == (400, error("INVALID_ARGS", message))
+    assert (response.status_code, response.json()) == (400, error("INVALID_ARGS", message))
 
 
 @pytest.mark.parametrize("args", [[], [""], ["12345", "日志日志日"], ["😀😀"]])
@@ -169,9 +169,9 @@ def test_arguments_within_the_limits_are_taken(runner: RunnerProcess, args: list
 
 @pytest.mark.parametrize("arg", ["a\0b", "\0", "\ud83d", "a\udfff"])
 def test_an_argument_that_no_program_can_get_is_refused(runner: RunnerProcess, arg: str) -> None:
-    answer = post_run(runner, {"scriptId": "print", "args": [arg], "mode": "sync"})
+    response = post_run(runner, {"scriptId": "print", "args": [arg], "mode": "sync"})
 
-    assert (answer.status_code, answer.json()) == (
+    assert (response.status_code, response.json()) == (
         400,
         error("INVALID_ARGS", "arg[0] has a null byte or half a surrogate pair"),
     )
@@ -208,9 +208,9 @@ def test_a_pattern_means_what_it_means_in_ecmascript(
 
 
 def test_a_script_that_is_not_listed_is_not_found(runner: RunnerProcess) -> None:
-    answer = post_run(runner, {"scriptId": "nope", "args": None})
+    response = post_run(runner, {"scriptId": "nope", "args": None})
 
-    assert (answer.status_code, answer.json()) == (
+    assert (response.status_code, response.json()) == (
         400,
         error("SCRIPT_NOT_FOUND", "script not found: nope"),
     )
@@ -229,21 +229,19 @@ def test_a_script_that_is_not_listed_is_not_found(runner: RunnerProcess) -> None
         b'{"scriptId":"\\ud800"}',
     ],
 )
-def test_a_body_that_names_no_script_is_answered_the_same(
-    runner: RunnerProcess, body: bytes
-) -> None:
-    answer = post_bytes(runner, body)
+def test_a_body_that_names_no_script_gets_the_same(runner: RunnerProcess, body: bytes) -> None:
+    response = post_bytes(runner, body)
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "SCRIPT_NOT_FOUND")
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "SCRIPT_NOT_FOUND")
 
 
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
 def test_a_body_that_is_not_json_is_an_error_of_the_server(
     runner: RunnerProcess, body: bytes
 ) -> None:
-    answer = post_bytes(runner, body)
+    response = post_bytes(runner, body)
 
-    assert (answer.status_code, answer.json()) == (
+    assert (response.status_code, response.json()) == (
         500,
         error("INTERNAL_ERROR", "invalid json body"),
     )
@@ -251,10 +249,10 @@ def test_a_body_that_is_not_json_is_an_error_of_the_server(
 
 @pytest.mark.parametrize("target", ["/healthz", "/healthz?deep=1"])
 def test_healthz_is_ok(runner: RunnerProcess, target: str) -> None:
-    answer = runner.http.get(target)
+    response = runner.http.get(target)
 
-    assert (answer.status_code, answer.text) == (200, '{"ok":true}')
-    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+    assert (response.status_code, response.text) == (200, '{"ok":true}')
+    assert response.headers["content-type"] == "application/json; charset=utf-8"
 
 
 @pytest.mark.parametrize(
@@ -281,9 +279,9 @@ def test_healthz_is_ok(runner: RunnerProcess, target: str) -> None:
 def test_any_other_route_or_method_is_not_found(
     runner: RunnerProcess, method: str, path: str
 ) -> None:
-    answer = runner.http.request(method, path)
+    response = runner.http.request(method, path)
 
-    assert (answer.status_code, answer.json()) == (
+    assert (response.status_code, response.json()) == (
         404,
         error("NOT_FOUND", f"route not found: {method} {path}"),
     )
@@ -291,9 +289,9 @@ def test_any_other_route_or_method_is_not_found(
 
 @pytest.mark.parametrize("path", ["/healthz", "/run", "/jobs/nope", "/nope"])
 def test_head_is_not_found_and_has_no_body(runner: RunnerProcess, path: str) -> None:
-    answer = runner.http.head(path)
+    response = runner.http.head(path)
 
-    assert (answer.status_code, answer.content) == (404, b"")
+    assert (response.status_code, response.content) == (404, b"")
 
 
 def test_two_runners_give_no_two_jobs_one_id(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -172,9 +172,9 @@ def test_a_cancelled_job_runs_on_for_a_moment_then_is_canceled(
     job_id = runner.submit(script)
     runner.printed(job_id, "begun")
 
-    answered = runner.cancel(job_id)
+    response = runner.cancel(job_id)
 
-    assert (answered["jobId"], state(answered)) == (job_id, RUNNING)
+    assert (response["jobId"], state(response)) == (job_id, RUNNING)
     job = runner.ended(job_id)
     assert (job["status"], job["code"], job["stdoutPreview"]) == ("canceled", -1, "begun\n")
     assert runner.cancel(job_id) == job
@@ -188,13 +188,13 @@ def test_a_queued_job_is_canceled_at_once_and_a_sync_caller_is_told(
         waiting = threads.submit(narrow.run, "exit", "0")
         queued = wait_until(lambda: id_of_the_job_after(narrow, before))
 
-        answered = narrow.cancel(queued)
+        response = narrow.cancel(queued)
 
-        assert state(answered) == CANCELED_IN_THE_QUEUE
-        assert waiting.result() == answered == narrow.job(queued)
+        assert state(response) == CANCELED_IN_THE_QUEUE
+        assert waiting.result() == response == narrow.job(queued)
         tap.write(b"x")
     assert narrow.ended(before)["status"] == "succeeded"
-    assert narrow.job(queued) == answered
+    assert narrow.job(queued) == response
 
 
 @pytest.mark.parametrize("script", ["exit", "gone"])
@@ -208,9 +208,9 @@ def test_a_job_that_has_ended_cannot_be_cancelled(runner: RunnerProcess, script:
 def test_a_job_that_is_not_there_is_not_found(
     runner: RunnerProcess, method: str, path: str
 ) -> None:
-    answer = runner.http.request(method, path)
+    response = runner.http.request(method, path)
 
-    assert (answer.status_code, answer.json()) == (
+    assert (response.status_code, response.json()) == (
         404,
         {"ok": False, "error": {"code": "JOB_NOT_FOUND", "message": "job not found: nope"}},
     )

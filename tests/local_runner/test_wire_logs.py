@@ -54,9 +54,9 @@ def large(runner: RunnerProcess) -> str:
 
 
 def page(runner: RunnerProcess, job_id: str, query: str = "") -> dict[str, Any]:
-    answer = runner.http.get(f"/jobs/{job_id}/logs?{query}")
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
+    response = runner.http.get(f"/jobs/{job_id}/logs?{query}")
+    assert response.status_code == 200, response.text
+    return dict(response.json())
 
 
 def pages(runner: RunnerProcess, job_id: str, limit: int) -> list[dict[str, Any]]:
@@ -68,10 +68,10 @@ def pages(runner: RunnerProcess, job_id: str, limit: int) -> list[dict[str, Any]
     return read
 
 
-def test_a_page_answers_200_with_all_its_fields(runner: RunnerProcess, short: str) -> None:
-    answer = runner.http.get(f"/jobs/{short}/logs")
+def test_a_page_is_a_200_with_all_its_fields(runner: RunnerProcess, short: str) -> None:
+    response = runner.http.get(f"/jobs/{short}/logs")
 
-    assert (answer.status_code, answer.headers["content-type"], answer.json()) == (
+    assert (response.status_code, response.headers["content-type"], response.json()) == (
         200,
         "application/json; charset=utf-8",
         {
@@ -126,32 +126,36 @@ def test_a_page_answers_200_with_all_its_fields(runner: RunnerProcess, short: st
 def test_which_bytes_a_query_asks_for(
     runner: RunnerProcess, short: str, query: str, offset: int, next_offset: int, data: str
 ) -> None:
-    answer = page(runner, short, query)
+    response = page(runner, short, query)
 
-    assert (answer["offset"], answer["nextOffset"], answer["data"]) == (offset, next_offset, data)
-    assert (answer["stream"], answer["totalSize"]) == ("stdout", 7)
+    assert (response["offset"], response["nextOffset"], response["data"]) == (
+        offset,
+        next_offset,
+        data,
+    )
+    assert (response["stream"], response["totalSize"]) == ("stdout", 7)
 
 
 def test_stderr_is_a_stream_of_its_own(runner: RunnerProcess, short: str) -> None:
-    answer = page(runner, short, "stream=stderr")
+    response = page(runner, short, "stream=stderr")
 
-    assert (answer["stream"], answer["totalSize"], answer["data"]) == ("stderr", 5, "error")
+    assert (response["stream"], response["totalSize"], response["data"]) == ("stderr", 5, "error")
 
 
 @pytest.mark.parametrize("stream", ["bogus", "STDOUT", "stdout%20", "stdin"])
 def test_any_other_stream_is_refused(runner: RunnerProcess, short: str, stream: str) -> None:
-    answer = runner.http.get(f"/jobs/{short}/logs?stream={stream}")
+    response = runner.http.get(f"/jobs/{short}/logs?stream={stream}")
 
     error = {"code": "INVALID_ARGS", "message": "stream must be stdout or stderr"}
-    assert (answer.status_code, answer.json()) == (400, {"ok": False, "error": error})
+    assert (response.status_code, response.json()) == (400, {"ok": False, "error": error})
 
 
 @pytest.mark.parametrize("query", ["", "?stream=bogus"])
 def test_the_log_of_a_job_that_is_not_there_is_not_found(runner: RunnerProcess, query: str) -> None:
-    answer = runner.http.get(f"/jobs/nope/logs{query}")
+    response = runner.http.get(f"/jobs/nope/logs{query}")
 
     error = {"code": "JOB_NOT_FOUND", "message": "job not found: nope"}
-    assert (answer.status_code, answer.json()) == (404, {"ok": False, "error": error})
+    assert (response.status_code, response.json()) == (404, {"ok": False, "error": error})
 
 
 @pytest.mark.parametrize(
@@ -169,10 +173,13 @@ def test_the_log_of_a_job_that_is_not_there_is_not_found(runner: RunnerProcess, 
 def test_a_page_has_64_kib_unless_told_and_1_mib_at_most(
     runner: RunnerProcess, large: str, query: str, size: int
 ) -> None:
-    answer = page(runner, large, query)
+    response = page(runner, large, query)
 
-    assert answer["data"] == "x" * size
-    assert (answer["nextOffset"] - answer["offset"], answer["totalSize"]) == (size, MIB + MIB // 2)
+    assert response["data"] == "x" * size
+    assert (response["nextOffset"] - response["offset"], response["totalSize"]) == (
+        size,
+        MIB + MIB // 2,
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,9 +197,9 @@ def test_a_page_has_64_kib_unless_told_and_1_mib_at_most(
 def test_a_page_ends_before_a_character_it_would_cut_if_anything_is_left_of_it(
     runner: RunnerProcess, short: str, query: str, next_offset: int, data: str
 ) -> None:
-    answer = page(runner, short, query)
+    response = page(runner, short, query)
 
-    assert (answer["nextOffset"], answer["data"]) == (next_offset, data)
+    assert (response["nextOffset"], response["data"]) == (next_offset, data)
 
 
 @pytest.mark.parametrize("limit", [4, 5, 6, 7, 8, 9, 13, 64, 1000])
@@ -234,15 +241,15 @@ def test_a_page_of_nothing_but_half_a_character_advances_even_while_the_script_r
     with Tap(tmp_path) as tap:
         job_id = runner.submit("tap", tap.path)
         tap.write("日".encode()[:2])
-        answer = wait_until(lambda: full_page(runner, job_id, 2))
+        response = wait_until(lambda: full_page(runner, job_id, 2))
 
-    assert (answer["nextOffset"], answer["data"]) == (2, "\ufffd")
+    assert (response["nextOffset"], response["data"]) == (2, "\ufffd")
 
 
 def full_page(runner: RunnerProcess, job_id: str, size: int) -> dict[str, Any] | None:
     """The first page, once the log has so many bytes."""
-    answer = page(runner, job_id)
-    return answer if answer["totalSize"] == size else None
+    response = page(runner, job_id)
+    return response if response["totalSize"] == size else None
 
 
 def test_half_a_character_at_the_end_of_an_ended_log_is_invalid(
@@ -253,9 +260,9 @@ def test_half_a_character_at_the_end_of_an_ended_log_is_invalid(
         tap.write("a日".encode()[:3])
     runner.ended(job_id)
 
-    answer = page(runner, job_id)
+    response = page(runner, job_id)
 
-    assert (answer["nextOffset"], answer["totalSize"], answer["data"]) == (3, 3, "a\ufffd")
+    assert (response["nextOffset"], response["totalSize"], response["data"]) == (3, 3, "a\ufffd")
 
 
 @pytest.mark.parametrize(
@@ -278,9 +285,9 @@ def test_a_log_that_reached_its_limit_says_so(
         tap.close()
         job = runner.ended(job_id)
 
-        answer = page(runner, job_id)
+        response = page(runner, job_id)
 
-    assert (answer["totalSize"], answer["truncated"], answer["data"]) == (8, truncated, data)
+    assert (response["totalSize"], response["truncated"], response["data"]) == (8, truncated, data)
     assert (job["stdoutSize"], job["stdoutTruncated"], job["stderrTruncated"]) == (
         8,
         truncated,

@@ -1,4 +1,4 @@
-"""The examples of the description as answers and as models."""
+"""The examples of the description as responses and as models."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import copy
 from typing import Any
 
 from generated_client.models import Job
-from tests.support.description import answers
+from tests.support.description import described_responses
 
-_BODIES = {(answer.operation, answer.example): answer.body for answer in answers()}
+_BODIES = {
+    (response.operation, response.example): response.body for response in described_responses()
+}
 
 
 def documented(operation: str, example: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from generated_client.models import LogPage
 from script_runner.logs import Log, Reading
-from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, json_answer
+from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, json_response
 
 LARGEST_PAGE_BYTES = 1024 * 1024
 """The largest page of the wire."""
@@ -141,14 +141,14 @@ Pages = Callable[[str, int, int], dict[str, object] | Action]
 def log_server(page: Pages) -> Iterator[MisbehavingServer]:
     """A server of logs, whose pages a test makes."""
 
-    def answer(request: Request) -> Iterator[Step]:
+    def respond(request: Request) -> Iterator[Step]:
         stream, offset, limit = wanted_page(request)
         made = page(asked_job(request), offset, limit)
         if not isinstance(made, Action):
             made = made | {"jobId": asked_job(request), "stream": stream}
-        yield made if isinstance(made, Action) else json_answer(200, made)
+        yield made if isinstance(made, Action) else json_response(200, made)
 
-    with MisbehavingServer(answer) as server:
+    with MisbehavingServer(respond) as server:
         yield server
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from tests.script_runner.documented import documented
 from tests.script_runner.page_server import page_for, wanted_page
-from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, json_answer
+from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, json_response
 
 JOB_ID = "job_1"
 
@@ -32,20 +32,20 @@ class State:
 
 
 class ScriptedRunner:
-    """Answers the first look with the first state, and so on; the last state stays.
+    """Responds to the first poll with the first state, and so on; the last state stays.
 
     Attributes:
-        looks: How many looks at the job were answered or refused.
+        looks: How many polls of the job got a response or a refusal.
         log_requests: How many pages were asked for.
         bytes_sent: How many bytes of logs were in them.
     """
 
     def __init__(self, states: Sequence[State | Action | bytes], *, closes: bool = False) -> None:
-        """Take the states; an action or an answer in place of one is what a look gets.
+        """Take the states; an action or a response in place of one is what a look gets.
 
         Args:
             states: See above.
-            closes: Whether the connection is closed after an answer in place of a state.
+            closes: Whether the connection is closed after a response in place of a state.
         """
         self.looks = 0
         self.log_requests = 0
@@ -57,10 +57,10 @@ class ScriptedRunner:
     @contextlib.contextmanager
     def listening(self) -> Iterator[MisbehavingServer]:
         """Serve."""
-        with MisbehavingServer(self._answer) as server:
+        with MisbehavingServer(self._respond) as server:
             yield server
 
-    def _answer(self, request: Request) -> Iterator[Step]:
+    def _respond(self, request: Request) -> Iterator[Step]:
         url = urlsplit(request.target)
         if url.path.endswith("/logs"):
             self.log_requests += 1
@@ -68,7 +68,7 @@ class ScriptedRunner:
             raw = self._last.stdout if is_stdout else self._last.stderr
             page = page_for(request, raw)
             self.bytes_sent += len(str(page["data"]).encode())
-            yield json_answer(200, page)
+            yield json_response(200, page)
             return
         state = self._states[min(self.looks, len(self._states) - 1)]
         self.looks += 1
@@ -78,7 +78,7 @@ class ScriptedRunner:
                 yield Action.CLOSE
             return
         self._last = state
-        yield json_answer(200, _job_in(state))
+        yield json_response(200, _job_in(state))
 
 
 def _job_in(state: State) -> dict[str, object]:

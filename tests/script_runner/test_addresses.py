@@ -16,15 +16,15 @@ from script_runner._connect import MAX_CONNECTED
 from script_runner.oomol import connect as connect_block
 from scripts.waiting import wait_until
 from tests.script_runner.documented import documented
-from tests.support.misbehaving_server import MisbehavingServer, json_answer
+from tests.support.misbehaving_server import MisbehavingServer, json_response
 
 JOB_ID = documented("getJob", "succeeded")["jobId"]
 
 
 @pytest.fixture
 def server() -> Iterator[MisbehavingServer]:
-    """A server that answers each request with a job."""
-    job = json_answer(200, documented("getJob", "succeeded"))
+    """A server that responds to each request with a job."""
+    job = json_response(200, documented("getJob", "succeeded"))
     with MisbehavingServer(lambda _: [job]) as server:
         yield server
 
@@ -171,7 +171,7 @@ def test_the_repr_of_a_runner_is_its_url_without_credentials() -> None:
 
 
 def test_an_ipv6_address_may_have_a_zone() -> None:
-    job = json_answer(200, documented("getJob", "succeeded"))
+    job = json_response(200, documented("getJob", "succeeded"))
     with MisbehavingServer(lambda _: [job], host="::1") as server:
         connect(f"http://[::1%251]:{server.port}").status(JOB_ID)
     assert server.requests[0].headers["host"] == f"[::1]:{server.port}"

@@ -34,8 +34,8 @@ from tests.support.misbehaving_server import (
     MisbehavingServer,
     Request,
     Step,
-    http_answer,
-    json_answer,
+    http_response,
+    json_response,
 )
 
 REFUSED = f"ConnectError: [Errno {errno.ECONNREFUSED}] {os.strerror(errno.ECONNREFUSED)}"
@@ -44,7 +44,7 @@ MAX_IDLE = Settings().max_idle_connections
 
 def job_for(request: Request) -> bytes:
     """The job that was asked for."""
-    return json_answer(200, documented("getJob", "succeeded") | {"jobId": asked_job(request)})
+    return json_response(200, documented("getJob", "succeeded") | {"jobId": asked_job(request)})
 
 
 def echo(request: Request) -> Iterator[Step]:
@@ -88,12 +88,12 @@ async def test_tasks_share_a_runner_and_each_gets_its_own_response() -> None:
 def test_200_calls_that_wait_do_not_keep_a_cancel_from_being_sent() -> None:
     released = threading.Event()
 
-    def answer(request: Request) -> Iterator[Step]:
+    def respond(request: Request) -> Iterator[Step]:
         if request.method == "GET":
             released.wait(20)
         yield job_for(request)
 
-    with MisbehavingServer(answer) as server, ThreadPoolExecutor(200) as threads:
+    with MisbehavingServer(respond) as server, ThreadPoolExecutor(200) as threads:
         runner = connect(server.url)
         waiting = [threads.submit(runner.status, "job_1") for _ in range(200)]
         wait_until(lambda: len(server.requests) == 200)
@@ -338,7 +338,7 @@ def test_a_runner_without_tls_is_unreachable_by_https(connected: Connected) -> N
         connection, _ = listener.accept()
         with connection:
             connection.recv(65536)
-            connection.sendall(http_answer(400))
+            connection.sendall(http_response(400))
 
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
         refused = threads.submit(refuse)
@@ -387,7 +387,7 @@ def test_an_error_names_the_proxy_without_its_credentials(
 def test_a_proxy_that_refuses_to_connect_is_an_unreachable_runner(
     monkeypatch: pytest.MonkeyPatch, connected: Connected
 ) -> None:
-    with MisbehavingServer(lambda _: [http_answer(407)]) as proxy:
+    with MisbehavingServer(lambda _: [http_response(407)]) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         with pytest.raises(RunnerUnreachable, match=r"no connection \(ProxyError: 407 Said\)"):
             connected("https://runner.example:3000").status("job_1")
@@ -398,13 +398,13 @@ def test_a_proxy_that_refuses_to_connect_is_an_unreachable_runner(
 def test_a_proxy_that_repeats_its_credentials_is_shown_without_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def answer(request: Request) -> list[Step]:
+    def respond(request: Request) -> list[Step]:
         sent = request.headers["proxy-authorization"]
         if request.method == "CONNECT":
             return [f"HTTP/1.1 407 {sent} s3cret/pass\r\nContent-Length: 0\r\n\r\n".encode()]
-        return [http_answer(407, f"you sent {sent} s3cret%2Fpass".encode())]
+        return [http_response(407, f"you sent {sent} s3cret%2Fpass".encode())]
 
-    with MisbehavingServer(answer) as proxy:
+    with MisbehavingServer(respond) as proxy:
         url = proxy.url.replace("//", "//any:s3cret%2Fpass@")
         monkeypatch.setenv("HTTP_PROXY", url)
         monkeypatch.setenv("HTTPS_PROXY", url)
@@ -415,11 +415,11 @@ def test_a_proxy_that_repeats_its_credentials_is_shown_without_them(
 
 
 def test_a_connection_on_which_more_came_is_not_used_again(connected: Connected) -> None:
-    def answer(request: Request) -> list[Step]:
-        stranger = json_answer(200, documented("getJob", "failed") | {"jobId": "other"})
+    def respond(request: Request) -> list[Step]:
+        stranger = json_response(200, documented("getJob", "failed") | {"jobId": "other"})
         return [job_for(request) + stranger]
 
-    with MisbehavingServer(answer) as server:
+    with MisbehavingServer(respond) as server:
         runner = connected(server.url)
         assert [runner.status(name).job_id for name in ("one", "two")] == ["one", "two"]
         assert server.connections == 2
@@ -429,11 +429,11 @@ def test_limits_are_settings() -> None:
     settings = replace(Settings(), max_idle_connections=1)
     together = threading.Barrier(4)
 
-    def answer(request: Request) -> Iterator[Step]:
+    def respond(request: Request) -> Iterator[Step]:
         together.wait(20)
         yield job_for(request)
 
-    with MisbehavingServer(answer) as server, ThreadPoolExecutor(4) as threads:
+    with MisbehavingServer(respond) as server, ThreadPoolExecutor(4) as threads:
         runner = ScriptRunner(server.url, settings=settings)
         list(threads.map(runner.status, ["job_1"] * 4))
         wait_until(lambda: server.open_connections == 1)

@@ -32,12 +32,12 @@ from tests.support.misbehaving_server import (
     MisbehavingServer,
     Request,
     Step,
-    http_answer,
-    json_answer,
+    http_response,
+    json_response,
 )
 
 JOB_ID = documented("getJob", "succeeded")["jobId"]
-JOB = json_answer(200, documented("getJob", "succeeded"))
+JOB = json_response(200, documented("getJob", "succeeded"))
 LIMIT_SECONDS = 0.4
 MUCH_LONGER_SECONDS = 20.0
 SHORT = Settings(
@@ -124,12 +124,12 @@ def test_a_request_that_is_taken_drop_by_drop_is_sent_no_longer_than_the_timeout
 def test_a_late_response_is_not_taken_for_that_of_the_next_call(connected: Connected) -> None:
     go_on = threading.Event()
 
-    def answer(request: Request) -> Iterator[Step]:
+    def respond(request: Request) -> Iterator[Step]:
         if request.target == "/jobs/late":
             go_on.wait(20)
-        yield json_answer(200, documented("getJob", "failed") | {"jobId": asked_job(request)})
+        yield json_response(200, documented("getJob", "failed") | {"jobId": asked_job(request)})
 
-    with MisbehavingServer(answer) as server:
+    with MisbehavingServer(respond) as server:
         runner = connected(server.url)
         with pytest.raises(RequestTimedOut):
             runner.call(get_job, "late", timeout=0.1)
@@ -172,14 +172,14 @@ def test_a_response_that_is_too_large_is_not_read_to_its_end(
 ) -> None:
     sent: list[int] = []
 
-    def answer(_: Request) -> Iterator[Step]:
+    def respond(_: Request) -> Iterator[Step]:
         yield ENDLESS.replace(b"200", b"%d" % status)
         while not server.stopped.is_set():
             sent.append(len(CHUNK))
             yield CHUNK
 
     settings = Settings(max_response_bytes=1024 * 1024)
-    with MisbehavingServer(answer) as server, pytest.raises(error) as caught:
+    with MisbehavingServer(respond) as server, pytest.raises(error) as caught:
         connected(server.url, settings=settings).status("job_1")
     if status == 200:
         assert str(caught.value) == (
@@ -192,7 +192,7 @@ def test_a_response_that_is_too_large_is_not_read_to_its_end(
 def test_a_packed_response_that_is_too_large_is_not_unpacked_to_its_end(
     connected: Connected,
 ) -> None:
-    packed = http_answer(200, gzip.compress(b" " * 9_000_000), "Content-Encoding: gzip")
+    packed = http_response(200, gzip.compress(b" " * 9_000_000), "Content-Encoding: gzip")
     with (
         MisbehavingServer(lambda _: [packed]) as server,
         pytest.raises(InvalidResponse, match="response 200 is larger than 1 MiB"),
@@ -202,7 +202,7 @@ def test_a_packed_response_that_is_too_large_is_not_unpacked_to_its_end(
 
 def test_a_response_as_large_as_a_page_of_escapes_is_read() -> None:
     raw = b"\0" * 1024 * 1024
-    with MisbehavingServer(lambda request: [json_answer(200, page_for(request, raw))]) as server:
+    with MisbehavingServer(lambda request: [json_response(200, page_for(request, raw))]) as server:
         assert connect(server.url).lines("job_1").lines == [raw.decode()]
 
 
@@ -214,9 +214,9 @@ ONCE: dict[str, tuple[Callable[[MisbehavingServer], Iterator[Step]], type[Script
     "reset in the body": (lambda _: iter([JOB[:-9], Action.RESET]), InvalidResponse),
     "too late": (lambda server: never(server.stopped), RequestTimedOut),
     "too slow": (lambda server: dripping(JOB, server.stopped, 40), RequestTimedOut),
-    "unavailable": (lambda _: iter([http_answer(503)]), RequestRejected),
-    "redirected": (lambda _: iter([http_answer(307, b"", "Location: /run")]), InvalidResponse),
-    "no job": (lambda _: iter([json_answer(200, [])]), InvalidResponse),
+    "unavailable": (lambda _: iter([http_response(503)]), RequestRejected),
+    "redirected": (lambda _: iter([http_response(307, b"", "Location: /run")]), InvalidResponse),
+    "no job": (lambda _: iter([json_response(200, [])]), InvalidResponse),
 }
 
 
@@ -226,11 +226,11 @@ def test_a_run_is_sent_once_whatever_comes_of_it_also_on_a_warm_connection(
     steps: Callable[[MisbehavingServer], Iterator[Step]],
     error: type[ScriptRunnerError],
 ) -> None:
-    def answer(request: Request) -> Iterator[Step]:
+    def respond(request: Request) -> Iterator[Step]:
         return steps(server) if request.method == "POST" else iter([JOB])
 
     body = RunRequest("say")
-    with MisbehavingServer(answer) as server:
+    with MisbehavingServer(respond) as server:
         # Short only if nothing else ends the call: a busy machine may take as long for the others.
         settings = SHORT if error is RequestTimedOut else Settings()
         runner = connected(server.url, settings=settings)

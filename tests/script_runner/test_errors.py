@@ -34,19 +34,19 @@ from script_runner import (
 from tests.script_runner.documented import documented
 from tests.script_runner.log_strategies import QUICK
 from tests.script_runner.verbs import Connected, clients
-from tests.support.description import Answer, answers, load
+from tests.support.description import DescribedResponse, described_responses, load
 from tests.support.misbehaving_server import (
     Action,
     MisbehavingServer,
     Step,
-    http_answer,
-    json_answer,
+    http_response,
+    json_response,
 )
 from tests.support.prism_client import preferring
 
 JOB_ID = documented("getJob", "succeeded")["jobId"]
 RUN = RunRequest("quick-echo")
-JOB = json_answer(200, documented("getJob", "succeeded"))
+JOB = json_response(200, documented("getJob", "succeeded"))
 IS_IT = "Is this the URL of a script-runner?"
 TRY_AGAIN = "Did the runner stop or restart? Try again."
 CHECK_URL = "This came from something other than script-runner: check the URL."
@@ -114,7 +114,7 @@ ASYNC: list[tuple[list[Step], type[ScriptRunnerError], str]] = [
     ([Action.CLOSE], RunnerUnreachable, lost(CLOSED) + TRY_AGAIN),
     ([JOB[:-9], Action.CLOSE], InvalidResponse, r"response 200 was cut off"),
     ([b"+OK\r\n\r\n"], InvalidResponse, "what came is no HTTP response"),
-    ([http_answer(502, b"<p>")], RequestRejected, '502 no error of script-runner ("<p>")'),
+    ([http_response(502, b"<p>")], RequestRejected, '502 no error of script-runner ("<p>")'),
 ]
 
 
@@ -129,18 +129,18 @@ def test_of_asyncio_the_errors_are_the_same(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         b"SSH-2.0-OpenSSH_9.9\r\n\r\n",
         b"+OK Redis\r\n\r\n",
         b"HTTP/1.1 two hundred\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nno header\r\n\r\n",
-        http_answer(101, b"", "Upgrade: websocket", "Connection: Upgrade"),
+        http_response(101, b"", "Upgrade: websocket", "Connection: Upgrade"),
     ],
 )
-def test_a_response_that_is_not_http_is_an_invalid_response(answer: bytes) -> None:
-    said = message([answer], InvalidResponse, get)
+def test_a_response_that_is_not_http_is_an_invalid_response(response: bytes) -> None:
+    said = message([response], InvalidResponse, get)
     begin = f"GET /jobs/{JOB_ID} at URL: what came is no HTTP response (RemoteProtocolError: "
     assert said.startswith(begin)
     assert said.endswith(f"). {IS_IT}")
@@ -200,33 +200,33 @@ def test_the_hint_about_containers_is_for_this_machine(
 
 NESTED = b"[" * 100_000
 UNUSABLE: dict[str, tuple[bytes, str]] = {
-    "empty": (http_answer(200), "response 200 is not JSON (empty)"),
+    "empty": (http_response(200), "response 200 is not JSON (empty)"),
     "HTML": (
-        http_answer(200, HTML.encode(), "Content-Type: text/html"),
+        http_response(200, HTML.encode(), "Content-Type: text/html"),
         'response 200 is not JSON ("<!DOCTYPE html> <html> <body>Welcome to nginx!</body></html>")',
     ),
-    "long": (http_answer(200, b"y" * 999), f'response 200 is not JSON ("{"y" * 200}…")'),
-    "half": (http_answer(200, b'{"ok": true'), 'response 200 is not JSON ("{"ok": true")'),
-    "a list": (json_answer(200, []), 'response 200 is not a JSON object ("[]")'),
+    "long": (http_response(200, b"y" * 999), f'response 200 is not JSON ("{"y" * 200}…")'),
+    "half": (http_response(200, b'{"ok": true'), 'response 200 is not JSON ("{"ok": true")'),
+    "a list": (json_response(200, []), 'response 200 is not a JSON object ("[]")'),
     "a list of pairs": (
-        json_answer(200, [["ok", True]]),
+        json_response(200, [["ok", True]]),
         'response 200 is not a JSON object ("[["ok", true]]")',
     ),
-    "a text": (json_answer(200, "job"), 'response 200 is not a JSON object (""job"")'),
-    "null": (json_answer(200, None), 'response 200 is not a JSON object ("null")'),
-    "an object": (json_answer(200, {}), 'response 200 lacks the field ok ("{}")'),
-    "invalid UTF-8": (http_answer(200, b'"\xff"'), 'response 200 is not JSON (""\ufffd"")'),
-    "nested deep": (http_answer(200, NESTED), f'response 200 is not JSON ("{"[" * 200}…")'),
+    "a text": (json_response(200, "job"), 'response 200 is not a JSON object (""job"")'),
+    "null": (json_response(200, None), 'response 200 is not a JSON object ("null")'),
+    "an object": (json_response(200, {}), 'response 200 lacks the field ok ("{}")'),
+    "invalid UTF-8": (http_response(200, b'"\xff"'), 'response 200 is not JSON (""\ufffd"")'),
+    "nested deep": (http_response(200, NESTED), f'response 200 is not JSON ("{"[" * 200}…")'),
     "a number of 5000 digits": (
-        http_answer(200, b"1" * 5000),
+        http_response(200, b"1" * 5000),
         f'response 200 is not JSON ("{"1" * 200}…")',
     ),
     "a charset that is none": (
-        http_answer(200, b"<p>", "Content-Type: text/html; charset=hex"),
+        http_response(200, b"<p>", "Content-Type: text/html; charset=hex"),
         'response 200 is not JSON ("<p>")',
     ),
     "bad gzip": (
-        http_answer(200, b"{}", "Content-Encoding: gzip"),
+        http_response(200, b"{}", "Content-Encoding: gzip"),
         "response 200 is not the gzip it says it is",
     ),
     "no content": (
@@ -234,25 +234,25 @@ UNUSABLE: dict[str, tuple[bytes, str]] = {
         "response 204 is not a response of script-runner (empty)",
     ),
     "another 2xx": (
-        json_answer(201, {"id": 1}),
+        json_response(201, {"id": 1}),
         'response 201 is not a response of script-runner ("{"id": 1}")',
     ),
-    "a 2xx that is no status": (http_answer(299, b"<p>"), 'response 299 is not JSON ("<p>")'),
+    "a 2xx that is no status": (http_response(299, b"<p>"), 'response 299 is not JSON ("<p>")'),
 }  # fmt: skip
 
 
 @pytest.mark.usefixtures("no_collection")
-@pytest.mark.parametrize(("answer", "said"), UNUSABLE.values(), ids=UNUSABLE)
-def test_a_response_that_is_no_job_is_an_invalid_response(answer: bytes, said: str) -> None:
-    shown = message([answer], InvalidResponse, get)
+@pytest.mark.parametrize(("response", "said"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_response_that_is_no_job_is_an_invalid_response(response: bytes, said: str) -> None:
+    shown = message([response], InvalidResponse, get)
     assert shown.replace("</body> <", "</body><") == f"GET /jobs/{JOB_ID} at URL: {said}. {IS_IT}"
-    assert message([answer], InvalidResponse, run).startswith("POST /run at URL: ")
+    assert message([response], InvalidResponse, run).startswith("POST /run at URL: ")
 
 
 def test_a_response_that_is_packed_although_that_was_not_asked_for_is_read(
     connected: Connected,
 ) -> None:
-    packed = http_answer(200, gzip.compress(BODY), "Content-Encoding: gzip")
+    packed = http_response(200, gzip.compress(BODY), "Content-Encoding: gzip")
     with MisbehavingServer(lambda _: [packed]) as server:
         assert connected(server.url).status(JOB_ID).code == 0
 
@@ -260,8 +260,8 @@ def test_a_response_that_is_packed_although_that_was_not_asked_for_is_read(
 @pytest.mark.parametrize("location", ["http://127.0.0.1:9/", "/other", "mailto:x", "http://[", ""])
 def test_a_redirect_is_not_followed(location: str) -> None:
     for status in (301, 302, 303, 307, 308):
-        answer = http_answer(status, b"moved", f"Location: {location}")
-        assert message([answer], InvalidResponse, get) == (
+        response = http_response(status, b"moved", f"Location: {location}")
+        assert message([response], InvalidResponse, get) == (
             f"GET /jobs/{JOB_ID} at URL: response {status} is not a response of script-runner "
             '("moved"). Redirects are not followed: use the URL that responds itself.'
         )
@@ -323,12 +323,12 @@ def test_a_field_that_is_missing_or_of_a_wrong_type_is_named_as_on_the_wire(
     assert set(body) == set(SCHEMAS[schema]["required"]) == set(SCHEMAS[schema]["properties"])
 
     def said(changed: dict[str, Any]) -> str:
-        steps[:] = [json_answer(status, changed)]
+        steps[:] = [json_response(status, changed)]
         with pytest.raises(InvalidResponse) as caught:
             call(connect(server.url))
         return str(caught.value)
 
-    steps[:] = [json_answer(status, body)]
+    steps[:] = [json_response(status, body)]
     assert type(call(connect(server.url))).__name__ == schema
     for name, field in SCHEMAS[schema]["properties"].items():
         without = {key: value for key, value in body.items() if key != name}
@@ -347,7 +347,7 @@ def test_a_field_that_is_missing_or_of_a_wrong_type_is_named_as_on_the_wire(
 @pytest.mark.parametrize("name", ["status", "stdoutPreview", "jobId"])
 def test_half_a_surrogate_pair_is_an_invalid_response(name: str) -> None:
     body = documented("getJob", "succeeded") | {name: "a\ud83d"}
-    said = message([json_answer(200, body)], InvalidResponse, get)
+    said = message([json_response(200, body)], InvalidResponse, get)
     assert re.search("is not as described: .*surrogates not allowed", said)
 
 
@@ -376,7 +376,7 @@ HINTS = {
     "FORBIDDEN_ORIGIN": "",
     "UNSUPPORTED_MEDIA_TYPE": "",
 }
-DOCUMENTED = [answer for answer in answers() if answer.schema == "Error"]
+DOCUMENTED = [response for response in described_responses() if response.schema == "Error"]
 
 
 def parts_of(error: RequestRejected) -> tuple[int, str | None, str | None]:
@@ -384,31 +384,33 @@ def parts_of(error: RequestRejected) -> tuple[int, str | None, str | None]:
     return error.status_code, error.code, error.message
 
 
-@pytest.mark.parametrize("answer", DOCUMENTED, ids=str)
-def test_a_documented_error_is_raised_with_its_parts(mock_url: str, answer: Answer) -> None:
-    call, line = CALLS[answer.operation]
+@pytest.mark.parametrize("response", DOCUMENTED, ids=str)
+def test_a_documented_error_is_raised_with_its_parts(
+    mock_url: str, response: DescribedResponse
+) -> None:
+    call, line = CALLS[response.operation]
     with (
-        preferring(mock_url, lambda _: answer.prefer) as server,
+        preferring(mock_url, lambda _: response.prefer) as server,
         pytest.raises(RequestRejected) as caught,
     ):
         call(connect(server.url))
-    said = answer.body["error"]
-    assert parts_of(caught.value) == (answer.status, said["code"], said["message"])
+    said = response.body["error"]
+    assert parts_of(caught.value) == (response.status, said["code"], said["message"])
     assert str(caught.value) == (
-        f"{line} at {server.url}: {answer.status} {said['code']}: {said['message']}."
+        f"{line} at {server.url}: {response.status} {said['code']}: {said['message']}."
         f"{HINTS[said['code']]}"
     )
 
 
 def test_every_documented_code_has_been_seen() -> None:
-    assert {answer.body["error"]["code"] for answer in DOCUMENTED} == set(HINTS)
+    assert {response.body["error"]["code"] for response in DOCUMENTED} == set(HINTS)
 
 
 @pytest.mark.parametrize("status", [400, 402, 418, 429, 499, 500, 502, 504, 599])
 def test_an_error_at_a_status_that_is_not_documented_has_its_parts_too(status: int) -> None:
     body = {"ok": False, "error": {"code": "LATER", "message": "added later"}}
     hint = "" if status < 500 else " The runner's own log says more."
-    said = message([json_answer(status, body)], RequestRejected, get)
+    said = message([json_response(status, body)], RequestRejected, get)
     assert said == f"GET /jobs/{JOB_ID} at URL: {status} LATER: added later.{hint}"
 
 
@@ -428,13 +430,13 @@ def test_an_error_at_a_status_that_is_not_documented_has_its_parts_too(status: i
 def test_an_error_of_something_else_says_what_to_do(
     status: int, hint: str, hint_of_run: str | None
 ) -> None:
-    answer = http_answer(status, HTML.encode(), "Content-Type: text/html")
+    response = http_response(status, HTML.encode(), "Content-Type: text/html")
     shown = '("<!DOCTYPE html> <html> <body>Welcome to nginx!</body> </html>")'
     said = f"{status} no error of script-runner {shown}. "
     asked = f"GET /jobs/{JOB_ID} at URL: "
-    assert message([answer], RequestRejected, get) == f"{asked}{said}{hint}"
+    assert message([response], RequestRejected, get) == f"{asked}{said}{hint}"
     said_of_run = f"POST /run at URL: {said}{hint_of_run or hint}"
-    assert message([answer], RequestRejected, run) == said_of_run
+    assert message([response], RequestRejected, run) == said_of_run
 
 
 ERROR_BODIES: dict[str, object] = {
@@ -450,7 +452,7 @@ ERROR_BODIES: dict[str, object] = {
 
 @pytest.mark.parametrize("body", ERROR_BODIES.values(), ids=ERROR_BODIES)
 def test_an_error_whose_body_is_no_error_is_raised_without_a_code(body: object) -> None:
-    with MisbehavingServer(lambda _: [json_answer(500, body)]) as server:
+    with MisbehavingServer(lambda _: [json_response(500, body)]) as server:
         for call, line in CALLS.values():
             with pytest.raises(RequestRejected) as caught:
                 call(connect(server.url))
@@ -462,7 +464,7 @@ def test_an_error_whose_body_is_no_error_is_raised_without_a_code(body: object) 
 @pytest.mark.parametrize("sentence", ["", ".", " ...\n"])
 def test_a_rejection_without_a_sentence_shows_its_code_alone(sentence: str) -> None:
     error = {"ok": False, "error": {"code": "SOME_CODE", "message": sentence}}
-    said = message([json_answer(500, error)], RequestRejected, get)
+    said = message([json_response(500, error)], RequestRejected, get)
     assert said == f"GET /jobs/{JOB_ID} at URL: 500 SOME_CODE. The runner's own log says more."
 
 
@@ -472,10 +474,10 @@ def test_a_rejection_without_a_sentence_shows_its_code_alone(sentence: str) -> N
 @pytest.mark.parametrize(
     "steps",
     [
-        [json_answer(401, documented("getJob", "unauthorized"))],
-        [http_answer(200, b"<html>")],
-        [http_answer(302, b"", "Location: http://127.0.0.1:9/")],
-        [http_answer(200, b"{", length=9), Action.CLOSE],
+        [json_response(401, documented("getJob", "unauthorized"))],
+        [http_response(200, b"<html>")],
+        [http_response(302, b"", "Location: http://127.0.0.1:9/")],
+        [http_response(200, b"{", length=9), Action.CLOSE],
         [Action.RESET],
     ],
     ids=["unauthorized", "not JSON", "a redirect", "cut off", "no response"],
@@ -508,11 +510,11 @@ def test_no_message_of_the_library_speaks_of_blocks() -> None:
 
 MANGLED = [
     JOB,
-    json_answer(200, documented("getJobLogs", "multi-byte")),
-    json_answer(202, documented("runScript", "running")),
-    json_answer(404, documented("getJob", "job-not-found")),
-    http_answer(302, b"moved", "Location: http://[::1", "Set-Cookie: a=b; Max-Age=9; Path=/"),
-    http_answer(200, b"\x1f\x8b\x08\x00", "Content-Encoding: gzip, deflate, br"),
+    json_response(200, documented("getJobLogs", "multi-byte")),
+    json_response(202, documented("runScript", "running")),
+    json_response(404, documented("getJob", "job-not-found")),
+    http_response(302, b"moved", "Location: http://[::1", "Set-Cookie: a=b; Max-Age=9; Path=/"),
+    http_response(200, b"\x1f\x8b\x08\x00", "Content-Encoding: gzip, deflate, br"),
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nSet-Cookie: a=b\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
 ]
 PIECES = [

@@ -20,7 +20,7 @@ from scripts.runner_process import RunnerProcess
 from tests.script_runner.documented import documented
 from tests.script_runner.page_server import asked_job, page_for
 from tests.support.block_runner import run_block
-from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_answer
+from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_response
 
 pytestmark = pytest.mark.filterwarnings(
     # That is what is tested.
@@ -73,9 +73,9 @@ def test_children_get_their_own_responses_and_the_parent_keeps_its_connection(
 def echo(request: Request) -> Iterator[Step]:
     """The job or the page that was asked for."""
     if "/logs" in request.target:
-        yield json_answer(200, page_for(request, b"a line\n" * 1000))
+        yield json_response(200, page_for(request, b"a line\n" * 1000))
     else:
-        yield json_answer(200, documented("getJob", "succeeded") | {"jobId": asked_job(request)})
+        yield json_response(200, documented("getJob", "succeeded") | {"jobId": asked_job(request)})
 
 
 def test_a_child_does_not_wait_for_a_lock_that_another_thread_held() -> None:

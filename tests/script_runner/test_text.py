@@ -16,7 +16,7 @@ from script_runner._settings import DEFAULT_PAGE_BYTES, MAX_PAGE_BYTES
 from tests.script_runner.documented import documented, documented_job
 from tests.script_runner.log_strategies import QUICK, growths, logs, sizes
 from tests.script_runner.page_server import MemoryLog, log_of, log_server, page_for, read, reference
-from tests.support.misbehaving_server import MisbehavingServer, Request, json_answer
+from tests.support.misbehaving_server import MisbehavingServer, Request, json_response
 
 CHARACTERS = "a日é😀\n" * 40
 """Every length of a character, so that each cut falls into one of them."""
@@ -231,8 +231,8 @@ def test_pages_that_contradict_one_another_have_an_end() -> None:
     def bad(request: Request) -> list[bytes]:
         wanted = page_for(request, "日日".encode())
         if wanted["offset"] == 0:
-            return [json_answer(200, page | {"offset": 0, "nextOffset": 3, "data": "\ufffd"})]
-        return [json_answer(200, wanted)]
+            return [json_response(200, page | {"offset": 0, "nextOffset": 3, "data": "\ufffd"})]
+        return [json_response(200, wanted)]
 
     with MisbehavingServer(bad) as server:
         with contextlib.suppress(InvalidResponse):

@@ -26,9 +26,9 @@ from scripts.runner_process import RunnerProcess
 from scripts.waiting import wait_until
 from tests.script_runner.documented import documented, documented_job
 from tests.script_runner.verbs import Connected
-from tests.support.misbehaving_server import MisbehavingServer, http_answer, json_answer
+from tests.support.misbehaving_server import MisbehavingServer, http_response, json_response
 
-JOB = json_answer(200, documented("getJob", "succeeded"))
+JOB = json_response(200, documented("getJob", "succeeded"))
 JOB_ID = documented("getJob", "succeeded")["jobId"]
 RUN = {"scriptId": "quick-echo", "args": ["a b", "日"]}
 PAGE = documented("getJobLogs", "whole") | {"jobId": JOB_ID}
@@ -37,7 +37,7 @@ VERBS: dict[str, tuple[Verb, str, bytes]] = {
     "start": (
         lambda runner: runner.start("quick-echo", "a b", "日"),
         "POST /run",
-        json_answer(202, documented("runScript", "running")),
+        json_response(202, documented("runScript", "running")),
     ),
     "run": (lambda runner: runner.run("quick-echo", "a b", "日"), "POST /run", JOB),
     "status": (lambda runner: runner.status(JOB_ID), f"GET /jobs/{JOB_ID}", JOB),
@@ -46,7 +46,7 @@ VERBS: dict[str, tuple[Verb, str, bytes]] = {
     "call": (
         lambda runner: runner.call(get_job_logs, JOB_ID, stream="stdout", offset=0, limit=4096),
         f"GET /jobs/{JOB_ID}/logs?stream=stdout&offset=0&limit=4096",
-        json_answer(200, PAGE),
+        json_response(200, PAGE),
     ),
 }
 
@@ -68,7 +68,7 @@ def test_a_verb_sends_one_request(
 
 
 def test_an_id_of_any_characters_is_one_part_of_the_path(connected: Connected) -> None:
-    job = json_answer(200, documented("getJob", "succeeded") | {"jobId": "a/b ?#%日.."})
+    job = json_response(200, documented("getJob", "succeeded") | {"jobId": "a/b ?#%日.."})
     with MisbehavingServer(lambda _: [job]) as server:
         connected(server.url).status("a/b ?#%日..")
     assert server.requests[0].target == "/jobs/a%2Fb%20%3F%23%25%E6%97%A5.."
@@ -76,7 +76,7 @@ def test_an_id_of_any_characters_is_one_part_of_the_path(connected: Connected) -
 
 def test_a_response_is_returned_as_its_model(connected: Connected) -> None:
     body = documented("getJob", "succeeded") | {"later": {"added": [1]}}
-    with MisbehavingServer(lambda _: [json_answer(200, body)]) as server:
+    with MisbehavingServer(lambda _: [json_response(200, body)]) as server:
         job = connected(server.url).status(JOB_ID)
     assert job.additional_properties == {"later": {"added": [1]}}
     job.additional_properties = {}
@@ -86,7 +86,7 @@ def test_a_response_is_returned_as_its_model(connected: Connected) -> None:
 def test_json_numbers_without_a_fraction_are_integers() -> None:
     body = json.dumps(documented("getJob", "succeeded"))
     body = body.replace('"code": 0', '"code": 0.0').replace('"stdoutSize": 6', '"stdoutSize": 6e0')
-    with MisbehavingServer(lambda _: [http_answer(200, body.encode())]) as server:
+    with MisbehavingServer(lambda _: [http_response(200, body.encode())]) as server:
         job = connect(server.url).status(JOB_ID)
     assert [(value, type(value)) for value in (job.code, job.stdout_size)] == [(0, int), (6, int)]
 
@@ -173,7 +173,7 @@ def test_a_response_for_another_job_or_stream_is_an_invalid_response(
     connected: Connected, verb: Verb, body: dict[str, Any], said: str
 ) -> None:
     with (
-        MisbehavingServer(lambda _: [json_answer(200, body)]) as server,
+        MisbehavingServer(lambda _: [json_response(200, body)]) as server,
         pytest.raises(InvalidResponse, match=said),
     ):
         verb(connected(server.url))
@@ -182,7 +182,7 @@ def test_a_response_for_another_job_or_stream_is_an_invalid_response(
 @pytest.mark.parametrize("cookie", ["session=1; Path=/", "session=\xff"])
 def test_a_cookie_is_not_sent_back(connected: Connected, cookie: str) -> None:
     body = json.dumps(documented("getJob", "succeeded")).encode()
-    response = http_answer(200, body, f"Set-Cookie: {cookie}")
+    response = http_response(200, body, f"Set-Cookie: {cookie}")
     with MisbehavingServer(lambda _: [response]) as server:
         runner = connected(server.url)
         for _ in range(2):

@@ -36,14 +36,14 @@ from scripts.waiting import wait_until
 from tests.script_runner.documented import documented
 from tests.script_runner.scripted_runner import JOB_ID, ScriptedRunner, State
 from tests.script_runner.verbs import Connected, clients
-from tests.support.misbehaving_server import Action, Request, Step, http_answer, json_answer
+from tests.support.misbehaving_server import Action, Request, Step, http_response, json_response
 
 QUICK = Settings(first_poll_seconds=0.002, poll_share=0.0)
 """Poll again at once."""
 
 RUNNING = State("running")
 ENDED = State("succeeded")
-NOT_FOUND = json_answer(404, documented("getJob", "job-not-found"))
+NOT_FOUND = json_response(404, documented("getJob", "job-not-found"))
 GO_ON = "wait again with a longer timeout, look at it with status(), or end it with cancel()."
 MISSING = "stdout … the end is not shown here; the log of the job has it."
 
@@ -275,13 +275,13 @@ def test_an_error_of_the_one_who_listens_ends_the_wait(connected: Connected) -> 
 PASSING: dict[str, Action | bytes] = {
     "reset": Action.RESET,
     "closed": Action.CLOSE,
-    "unavailable": json_answer(503, documented("getJob", "stopping")),
-    "a proxy's error": http_answer(502, b"<p>"),
-    "an error of the runner": json_answer(500, documented("getJob", "internal-error")),
-    "too many requests": http_answer(429),
-    "a page of HTML": http_answer(200, b"<p>starting"),
-    "another job": json_answer(200, documented("getJob", "failed")),
-    "cut off": http_answer(200, b'{"ok": true', length=999),
+    "unavailable": json_response(503, documented("getJob", "stopping")),
+    "a proxy's error": http_response(502, b"<p>"),
+    "an error of the runner": json_response(500, documented("getJob", "internal-error")),
+    "too many requests": http_response(429),
+    "a page of HTML": http_response(200, b"<p>starting"),
+    "another job": json_response(200, documented("getJob", "failed")),
+    "cut off": http_response(200, b'{"ok": true', length=999),
 }
 
 
@@ -341,9 +341,9 @@ def test_a_runner_is_away_a_minute_after_its_last_response_and_that_is_said_each
     ("first", "error"),
     [
         (Action.CLOSE, RunnerUnreachable),
-        (json_answer(503, documented("getJob", "stopping")), RequestRejected),
+        (json_response(503, documented("getJob", "stopping")), RequestRejected),
         (NOT_FOUND, RequestRejected),
-        (http_answer(200, b"<p>"), InvalidResponse),
+        (http_response(200, b"<p>"), InvalidResponse),
     ],
     ids=["closed", "unavailable", "no such job", "no runner"],
 )
@@ -372,24 +372,24 @@ class BadLogs(ScriptedRunner):
         super().__init__(states)
         self._logs = list(logs)
 
-    def _answer(self, request: Request) -> Iterator[Step]:
+    def _respond(self, request: Request) -> Iterator[Step]:
         bad = None
         if "/logs" in request.target and self._logs:
             bad = self._logs.pop(0) if len(self._logs) > 1 else self._logs[0]
         if bad == b"":
             return
-        yield from super()._answer(request) if bad is None else [bad]
+        yield from super()._respond(request) if bad is None else [bad]
 
 
 TEXT = b"a line\n" * 3
 LINES = ["stdout a line"] * 3
-GONE = json_answer(404, documented("getJobLogs", "job-not-found"))
+GONE = json_response(404, documented("getJobLogs", "job-not-found"))
 BAD_LOGS: dict[str, Action | bytes] = {
     "reset": Action.RESET,
     "deleted": GONE,
-    "failed": json_answer(500, documented("getJob", "internal-error")),
-    "no page": http_answer(200, b"<p>"),
-    "another job's": json_answer(200, documented("getJobLogs", "whole")),
+    "failed": json_response(500, documented("getJob", "internal-error")),
+    "no page": http_response(200, b"<p>"),
+    "another job's": json_response(200, documented("getJobLogs", "whole")),
 }
 
 
@@ -488,10 +488,10 @@ def test_a_log_without_end_is_read_no_longer_than_the_wait() -> None:
     """The log of a job that has ended, of which there is always more."""
 
     class Endless(ScriptedRunner):
-        def _answer(self, request: Request) -> Iterator[Step]:
+        def _respond(self, request: Request) -> Iterator[Step]:
             time.sleep(0.01)
             self._last = replace(self._last, stdout=self._last.stdout + TEXT)
-            yield from super()._answer(request)
+            yield from super()._respond(request)
 
     heard = Heard()
     with Endless([State("succeeded", TEXT)]).listening() as server:

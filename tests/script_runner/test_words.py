@@ -75,7 +75,7 @@ def test_a_job_whose_status_is_not_known_has_ended_when_it_has_an_end(word: str)
         ("canceled", -1, None),
         ("canceled", 143, None),
         ("paused", 5, None),
-        # What no runner should answer.
+        # What no runner should send.
         ("running", 0, None),
         ("succeeded", None, None),
     ],

@@ -1,4 +1,4 @@
-"""The description as the tests read it: its operations and each answer it gives an example of."""
+"""The description as the tests read it: its operations and each response it gives an example of."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from scripts.mock import DESCRIPTION
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One named example of one answer of one operation."""
+class DescribedResponse:
+    """One named example of one response of one operation."""
 
     operation: str
     status: int
@@ -22,7 +22,7 @@ class Answer:
 
     @property
     def prefer(self) -> str:
-        """The `Prefer` header that makes Prism give this answer."""
+        """The `Prefer` header that makes Prism give this response."""
         return f"code={self.status}, example={self.example}"
 
     def __str__(self) -> str:
@@ -45,11 +45,11 @@ def load() -> dict[str, Any]:
     return loaded
 
 
-def answers() -> list[Answer]:
-    """Every named example of every answer of every operation, in the order of the description."""
+def described_responses() -> list[DescribedResponse]:
+    """Every named example of every response of every operation, in the order of the description."""
     document = load()
     return [
-        Answer(
+        DescribedResponse(
             operation["operationId"],
             int(status),
             name,

@@ -1,4 +1,4 @@
-"""A server on this machine that answers what a test tells it to, byte by byte, or not at all."""
+"""A server on this machine that responds as a test tells it to, byte by byte, or not at all."""
 
 from __future__ import annotations
 
@@ -37,14 +37,16 @@ class Action(enum.Enum):
 
 
 Step = bytes | Action
-Answer = Callable[[Request], Iterable[Step]]
+Behaviour = Callable[[Request], Iterable[Step]]
 """What to do with a request: bytes are sent as they are; the connection is kept unless closed."""
 
 STOP_SECONDS = 20.0
 
 
-def http_answer(status: int, body: bytes = b"", *headers: str, length: int | None = None) -> bytes:
-    """An HTTP answer.
+def http_response(
+    status: int, body: bytes = b"", *headers: str, length: int | None = None
+) -> bytes:
+    """An HTTP response.
 
     Args:
         status: The status code.
@@ -56,9 +58,9 @@ def http_answer(status: int, body: bytes = b"", *headers: str, length: int | Non
     return "\r\n".join([*head, *headers, "", ""]).encode("latin-1") + body
 
 
-def json_answer(status: int, value: object) -> bytes:
-    """An HTTP answer with a JSON body."""
-    return http_answer(status, json.dumps(value).encode(), "Content-Type: application/json")
+def json_response(status: int, value: object) -> bytes:
+    """An HTTP response with a JSON body."""
+    return http_response(status, json.dumps(value).encode(), "Content-Type: application/json")
 
 
 class MisbehavingServer:
@@ -69,18 +71,18 @@ class MisbehavingServer:
         port: The same, the port alone.
         requests: Those that have come, whole, in the order in which they came.
         connections: How many were accepted.
-        stopped: Set when the server stops; what an answer that never comes waits for.
+        stopped: Set when the server stops; what a response that never comes waits for.
     """
 
-    def __init__(self, answer: Answer, *, port: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(self, respond: Behaviour, *, port: int = 0, host: str = "127.0.0.1") -> None:
         """Listen.
 
         Args:
-            answer: What to do with a request; called in the thread of its connection.
+            respond: What to do with a request; called in the thread of its connection.
             port: Where; 0 takes a free port.
             host: The address; a loopback one.
         """
-        self._answer = answer
+        self._respond = respond
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=512)
         self.port: int = self._listener.getsockname()[1]
@@ -142,7 +144,7 @@ class MisbehavingServer:
             received = bytearray()
             while request := _read_request(connection, received):
                 self.requests.append(request)
-                for step in self._answer(request):
+                for step in self._respond(request):
                     if isinstance(step, Action):
                         _end(connection, step)
                         return

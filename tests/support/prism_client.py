@@ -1,4 +1,4 @@
-"""Clients of the Prism mock that tell an error of Prism from an answer of the API."""
+"""Clients of the Prism mock that tell an error of Prism from a response of the API."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 import httpx
 
 from generated_client import Client
-from tests.support.misbehaving_server import MisbehavingServer, Request, Step, http_answer
+from tests.support.misbehaving_server import MisbehavingServer, Request, Step, http_response
 
 PRISM_ERROR_TYPE = "https://stoplight.io/prism/errors#"
 
 
 class PrismError(Exception):
-    """Prism refused the request or had no such answer; the API never said this."""
+    """Prism refused the request or had no such response; the API never said this."""
 
 
 @contextlib.contextmanager
@@ -40,7 +40,9 @@ def preferring(mock_url: str, prefer: Callable[[Request], str]) -> Iterator[Misb
         )
         if error := _prism_error(response, response.content):
             errors.append(error)
-        yield http_answer(response.status_code, response.content, "Content-Type: application/json")
+        yield http_response(
+            response.status_code, response.content, "Content-Type: application/json"
+        )
 
     with (
         httpx.Client(base_url=mock_url, trust_env=False) as client,
@@ -52,7 +54,7 @@ def preferring(mock_url: str, prefer: Callable[[Request], str]) -> Iterator[Misb
 
 
 def _prism_error(response: httpx.Response, body: bytes) -> PrismError | None:
-    # A request the description forbids is answered with the example of a 400 where there is one.
+    # A request the description forbids gets the example of a 400 if there is one.
     complaint = response.headers.get("sl-violations")
     if response.headers.get("content-type", "").startswith("application/problem+json"):
         complaint = body.decode()
@@ -66,7 +68,7 @@ def refuse_prism_error(response: httpx.Response) -> None:
     """An httpx response hook.
 
     Raises:
-        PrismError: If the answer is Prism's own, not one of the API.
+        PrismError: If the response is Prism's own, not one of the API.
     """
     if error := _prism_error(response, response.read()):
         raise error
@@ -83,7 +85,7 @@ def prism_client(url: str, prefer: str | None = None) -> Client:
 
     Args:
         url: Where the mock listens.
-        prefer: The answer to ask for, such as `code=404, example=job-not-found`.
+        prefer: The response to ask for, such as `code=404, example=job-not-found`.
     """
     headers = {} if prefer is None else {"Prefer": prefer}
     client = Client(base_url=url, headers=headers, raise_on_unexpected_status=True)

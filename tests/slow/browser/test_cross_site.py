@@ -134,7 +134,7 @@ def visit(browser: Browser, origin: str, target: str, job_id: str) -> dict[str, 
 
 
 def requests(runner: RunnerProcess, method: str, path: str = "/run") -> list[int]:
-    """The statuses that requests were answered with, according to the runner's log."""
+    """The statuses of the responses to requests, according to the runner's log."""
     lines = [event for event in runner.logged() if event["event"] == "request"]
     return [line["status"] for line in lines if (line["method"], line["path"]) == (method, path)]
 

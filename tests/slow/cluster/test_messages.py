@@ -143,10 +143,10 @@ def test_nobody_gets_a_job_that_was_not_offered_to_it(cluster: Cluster) -> None:
             for job_id in (waiting, queued[0], "job_1_1")
         ]
 
-    answers = [json.loads(answer) for answer in speak(cluster, ask)]
+    responses = [json.loads(response) for response in speak(cluster, ask)]
 
-    assert [answer["go"] for answer in answers] == [False, False, False]
-    assert all(answer["args"] == [] for answer in answers)
+    assert [response["go"] for response in responses] == [False, False, False]
+    assert all(response["args"] == [] for response in responses)
     for job_id in queued:
         cluster.front.cancel(job_id)
     assert cluster.front.ended(waiting)["status"] == "succeeded"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from script_runner import InvalidInput
 from scripts.blocks import BLOCKS
 from tests.faults.attempts import attempt_with
-from tests.faults.places import JOB_ID, LOG, healthy_answer
+from tests.faults.places import JOB_ID, LOG, healthy_response
 from tests.script_runner.page_server import lines_in
 from tests.slow.fuzz.urls import Target, targets
 from tests.support.block_runner import manifest
@@ -92,12 +92,12 @@ class EndingJobs:
     def __init__(self) -> None:
         """Listen."""
         self.block = ""
-        self.server = MisbehavingServer(self._answer)
+        self.server = MisbehavingServer(self._respond)
 
-    def _answer(self, request: Request) -> list[Step]:
+    def _respond(self, request: Request) -> list[Step]:
         # As get-job-status gets it: a job that has ended.
         is_async = self.block == "run-script-async"
-        return [healthy_answer("run-script-async" if is_async else "get-job-status", request)]
+        return [healthy_response("run-script-async" if is_async else "get-job-status", request)]
 
 
 def check_inputs(jobs: EndingJobs, example: Inputs) -> None:

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from scripts.runner_process import RunnerProcess
 from scripts.waiting import wait_until
-from tests.slow.fuzz.raw_answers import RawAnswer, answers_in, check_answer
+from tests.slow.fuzz.raw_responses import RawResponse, check_response, responses_in
 
 SCRIPT = "quick-echo"
 SCRIPTS = {SCRIPT: "#!/bin/sh\nprintf '%s\\n' \"$@\"\n"}
 RUN_BODY = b'{"scriptId":"quick-echo","args":["a"],"mode":"async"}'
 QUIET_SECONDS = 0.02
-"""How long an answer may keep one waiting before the next thing is tried."""
+"""How long a response may keep one waiting before the next thing is tried."""
 
 CLOSE_SECONDS = 20.0
 """How long a runner may take to take what is sent, and to close a connection that is half closed.
@@ -67,8 +67,8 @@ def requests(draw: st.DrawFn) -> list[bytes]:
 endings = st.sampled_from(["close", "half-close", "reset"])
 
 
-def send(runner: RunnerProcess, parts: Sequence[bytes], ending: str) -> list[RawAnswer]:
-    """Send bytes over a connection of their own, and end it in some way; returns the answers.
+def send(runner: RunnerProcess, parts: Sequence[bytes], ending: str) -> list[RawResponse]:
+    """Send bytes over a connection of their own, and end it in some way; returns the responses.
 
     Raises:
         TimeoutError: If the runner does not take the bytes, or does not close the connection.
@@ -83,7 +83,7 @@ def send(runner: RunnerProcess, parts: Sequence[bytes], ending: str) -> list[Raw
         except OSError:
             # The runner may break off a connection of which it has not read all.
             ending = "broken off"
-    return list(answers_in(b"".join(received), is_all=ending == "half-close"))
+    return list(responses_in(b"".join(received), is_all=ending == "half-close"))
 
 
 def _talk(connection: socket.socket, parts: Sequence[bytes], ending: str) -> Iterator[bytes]:
@@ -103,10 +103,10 @@ def _talk(connection: socket.socket, parts: Sequence[bytes], ending: str) -> Ite
 
 
 def check_request(runner: RunnerProcess, parts: Sequence[bytes], ending: str) -> None:
-    """Whatever a runner is sent: its answers are those of the wire, and it goes on, no error."""
+    """Whatever a runner is sent: its responses are those of the wire, and it goes on, no error."""
     before = len(runner.events)
-    for answer in send(runner, parts, ending):
-        check_answer(answer)
+    for response in send(runner, parts, ending):
+        check_response(response)
     assert not (new := errors_among(runner.logged()[before:])), new
 
 

@@ -21,7 +21,7 @@ from schemathesis.core.result import Ok
 
 from tests.local_runner import described_requests
 from tests.local_runner.described_requests import Case
-from tests.slow.fuzz import answers, inputs, raw_requests
+from tests.slow.fuzz import inputs, raw_requests, responses
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 """How long each property is tried; 0 for one round, of the same examples each time."""
@@ -79,17 +79,17 @@ def test_any_input_is_sent_as_it_was_given_or_refused_before_anything_is_sent() 
         assert_holds(400, (inputs.inputs(), lambda example: inputs.check_inputs(jobs, example)))
 
 
-def test_any_answer_gives_declared_outputs_or_an_error_that_says_what_was_asked() -> None:
-    assert_holds(200, (answers.spoiled_answers(), answers.check_answers))
+def test_any_response_gives_declared_outputs_or_an_error_that_says_what_was_asked() -> None:
+    assert_holds(200, (responses.spoiled_responses(), responses.check_responses))
 
 
-def test_a_runner_answers_any_bytes_in_its_words_and_outlives_them(tmp_path: Path) -> None:
+def test_a_runner_responds_to_any_bytes_in_its_words_and_outlives_them(tmp_path: Path) -> None:
     made = st.tuples(raw_requests.requests(), raw_requests.endings)
     with raw_requests.fuzzed_runner(tmp_path) as runner, raw_requests.healthy_after(runner):
         assert_holds(120, (made, lambda example: raw_requests.check_request(runner, *example)))
 
 
-def test_a_runner_answers_any_request_made_of_its_description_as_described(
+def test_a_runner_responds_to_any_request_made_of_its_spec_as_described(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "*")

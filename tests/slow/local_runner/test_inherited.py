@@ -170,10 +170,10 @@ async def test_an_exit_that_something_else_has_waited_for_never_counts_as_0(
         body = b'{"scriptId": "exits"}'
         head = b"POST /run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         caller = await runner.call(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        _, answered = await caller.answer()
+        _, response = await caller.response()
 
-    assert b'"status":"failed","code":-1' in answered
-    assert b"its exit code was lost" in answered
+    assert b'"status":"failed","code":-1' in response
+    assert b"its exit code was lost" in response
 
 
 def can_be_the_first_process() -> bool:

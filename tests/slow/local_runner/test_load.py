@@ -83,7 +83,7 @@ def test_five_hundred_jobs_of_many_callers_have_each_their_own_output(tmp_path: 
 
 
 async def submit_many(url: str, script_id: str, count: int) -> list[str]:
-    """Submit jobs over HTTP, on a few connections that do not wait for the answers to go on."""
+    """Submit jobs over HTTP, on a few connections that do not wait for the responses to go on."""
     address = httpx.URL(url)
     body = json.dumps({"scriptId": script_id, "mode": "async"}).encode()
     head = "POST /run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -92,10 +92,10 @@ async def submit_many(url: str, script_id: str, count: int) -> list[str]:
     async def submit(share: int) -> list[str]:
         caller = Caller(*await asyncio.open_connection(address.host, address.port))
         caller.send(request * share)
-        answers = [await caller.answer() for _ in range(share)]
+        responses = [await caller.response() for _ in range(share)]
         caller.writer.close()
-        assert {status for status, _ in answers} == {202}
-        return [json.loads(answer)["jobId"] for _, answer in answers]
+        assert {status for status, _ in responses} == {202}
+        return [json.loads(response)["jobId"] for _, response in responses]
 
     shares = await asyncio.gather(*(submit(count // CONNECTIONS) for _ in range(CONNECTIONS)))
     return [job_id for share in shares for job_id in share]
@@ -123,15 +123,15 @@ async def test_ten_thousand_queued_jobs_are_light_and_in_nobodys_way(tmp_path: P
     assert statuses_in_history(tmp_path) == {"queued": QUEUED - 1, "canceled": 3}
 
 
-def test_a_cancel_is_answered_while_three_hundred_sync_runs_wait(tmp_path: Path) -> None:
+def test_a_cancel_returns_while_three_hundred_sync_runs_wait(tmp_path: Path) -> None:
     args = [str(tmp_path / "gate")]
 
     def wait_for_a_run(_: int) -> dict[str, Any]:
         # Not one client for all: its pool would be what takes the time.
         body = {"scriptId": "waits", "args": args, "mode": "sync"}
         url = f"{runner.url}/run"
-        answer = httpx.post(url, json=body, timeout=60, trust_env=False, verify=False)
-        return dict(answer.raise_for_status().json())
+        response = httpx.post(url, json=body, timeout=60, trust_env=False, verify=False)
+        return dict(response.raise_for_status().json())
 
     with (
         RunnerProcess(tmp_path, SCRIPTS, runner={"maxConcurrent": 4}) as runner,
@@ -148,10 +148,10 @@ def test_a_cancel_is_answered_while_three_hundred_sync_runs_wait(tmp_path: Path)
         with at_most(MOST_SECONDS_OF_A_CALL):
             runner.cancel(running)
         assert runner.ended(running)["status"] == "canceled"
-        assert not any(answer.done() for answer in waiting)
+        assert not any(response.done() for response in waiting)
 
         (tmp_path / "gate").touch()
-        jobs = [answer.result() for answer in waiting]
+        jobs = [response.result() for response in waiting]
 
     assert len({job["jobId"] for job in jobs}) == 300
     assert {(job["status"], job["stdoutPreview"]) for job in jobs} == {
@@ -176,7 +176,7 @@ def test_a_client_that_hangs_up_does_not_end_its_job(tmp_path: Path) -> None:
         assert job["stdoutPreview"] == "ready\nseen\n"
 
 
-def test_a_stop_answers_who_waits_and_takes_nothing_new(tmp_path: Path) -> None:
+def test_a_stop_responds_to_who_waits_and_takes_nothing_new(tmp_path: Path) -> None:
     def post(script_id: str, mode: str) -> httpx.Response:
         return runner.http.post("/run", json={"scriptId": script_id, "mode": mode})
 
@@ -198,8 +198,8 @@ def test_a_stop_answers_who_waits_and_takes_nothing_new(tmp_path: Path) -> None:
         exit_code = runner.wait()
 
         assert exit_code == 0
-        answer = running.result().json()
-        assert (answer["status"], answer["code"]) == ("canceled", -1)
+        response = running.result().json()
+        assert (response["status"], response["code"]) == ("canceled", -1)
         assert queued.result().status_code == 503
         assert (
             "stays queued and runs when the runner is back"
@@ -212,7 +212,7 @@ def test_a_stop_answers_who_waits_and_takes_nothing_new(tmp_path: Path) -> None:
 
 
 def poll_until_it_is_gone(runner: RunnerProcess, job_id: str) -> set[int]:
-    """Ask for a job again and again; returns the statuses of the answers."""
+    """Ask for a job again and again; returns the statuses of the responses."""
     statuses = set()
     with httpx.Client(base_url=runner.url, timeout=30, trust_env=False) as client:
         while True:
@@ -235,7 +235,7 @@ def test_a_stop_is_not_held_up_by_those_who_ask(tmp_path: Path) -> None:
         with at_most(MOST_SECONDS_OF_A_CALL):
             assert runner.stop() == 0
 
-        statuses = set().union(*(answers.result() for answers in asking))
+        statuses = set().union(*(each.result() for each in asking))
     assert statuses <= {200, 503}
 
 

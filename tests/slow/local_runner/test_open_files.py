@@ -72,8 +72,8 @@ def test_without_open_files_it_says_so_and_works_again_with_them(
         refused.append(runner.http.get(f"/jobs/{earlier}/logs"))
         asked = [runner.job(earlier)["status"], runner.cancel(earlier)["status"]]
 
-    for answer in refused:
-        assert (answer.status_code, answer.json()["error"]) == (503, OUT_OF_FILES)
+    for response in refused:
+        assert (response.status_code, response.json()["error"]) == (503, OUT_OF_FILES)
     assert asked == ["succeeded", "succeeded"]
     assert not (tmp_path / "ran").exists()
     assert {path.name for path in (tmp_path / "logs").iterdir()} == logs
@@ -92,10 +92,10 @@ def test_a_job_ran_exactly_if_it_succeeded_and_is_refused_where_it_cannot(
     for spare in range(14):
         ran = tmp_path / f"ran-{spare}"
         with limited(runner, "RLIMIT_NOFILE", open_files + spare):
-            answer = post_run(runner, "touches", str(ran), mode="sync")
-        codes.append(answer.status_code)
-        assert ran.exists() == (answer.status_code == 200)
-        assert answer.json().get("status") == ("succeeded" if ran.exists() else None)
+            response = post_run(runner, "touches", str(ran), mode="sync")
+        codes.append(response.status_code)
+        assert ran.exists() == (response.status_code == 200)
+        assert response.json().get("status") == ("succeeded" if ran.exists() else None)
         assert psutil.Process(runner.pid).children() == []
 
     assert (codes[0], codes[-1]) == (503, 200)
@@ -165,7 +165,7 @@ def test_a_connection_that_cannot_be_accepted_is_later_and_does_not_flood_the_lo
     port = httpx.URL(runner.url).port or 80
     with limited(runner, "RLIMIT_NOFILE", open_files):
         caller = socket.create_connection(("127.0.0.1", port), timeout=20)
-        # Once the second is answered the runner has tried to accept the caller.
+        # Once the second has its response the runner has tried to accept the caller.
         for _ in range(2):
             assert runner.http.get("/healthz").is_success
         logged = len(runner.logged()) - logged

@@ -185,13 +185,13 @@ def posting(runner: RunnerProcess, ran: Path, accepted: dict[str, str]) -> Itera
             for number in map(str, numbers):
                 body = {"scriptId": "appends", "args": [str(ran), number], "mode": "async"}
                 try:
-                    answer = client.post("/run", json=body)
+                    response = client.post("/run", json=body)
                 except httpx.TransportError:
                     return
-                if answer.status_code == 503:
+                if response.status_code == 503:
                     return
-                assert answer.status_code == 202, answer.text
-                accepted[answer.json()["jobId"]] = number
+                assert response.status_code == 202, response.text
+                accepted[response.json()["jobId"]] = number
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         threads = [pool.submit(post_until_it_is_gone) for _ in range(4)]

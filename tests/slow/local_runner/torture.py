@@ -61,9 +61,9 @@ class Figures:
     kills_of_a_start: int = 0
     """Those that came before it listened."""
     accepted: int = 0
-    """Async runs that were answered with 202."""
-    answered: int = 0
-    """Sync runs that were answered."""
+    """Async runs that were accepted with 202."""
+    returned: int = 0
+    """Sync runs that returned."""
     succeeded: int = 0
     interrupted: int = 0
     """Jobs that failed; each must have run at a kill."""
@@ -90,7 +90,7 @@ class Torture:
         )
         self.lingering: list[str] = []
         self.accepted: set[str] = set()
-        self.answered: dict[str, str] = {}
+        self.returned: dict[str, str] = {}
         self.ran_at_a_kill: set[str] = set()
         self.left: set[psutil.Process] = set()
         self.figures = Figures()
@@ -116,19 +116,19 @@ class Torture:
                     args = [str(self.ran), f"{choice.random() / 20:.3f}"]
                     body = {"scriptId": "marks", "args": args, "mode": mode}
                     try:
-                        answer = client.post("/run", json=body)
+                        response = client.post("/run", json=body)
                     except httpx.TransportError:
                         return
-                    self._note(mode, answer)
+                    self._note(mode, response)
 
-    def _note(self, mode: str, answer: httpx.Response) -> None:
-        job = answer.json()
-        if mode == "async" and answer.status_code == 202:
+    def _note(self, mode: str, response: httpx.Response) -> None:
+        job = response.json()
+        if mode == "async" and response.status_code == 202:
             self.accepted.add(job["jobId"])
-        elif mode == "sync" and answer.status_code == 200:
-            self.answered[job["jobId"]] = job["status"]
+        elif mode == "sync" and response.status_code == 200:
+            self.returned[job["jobId"]] = job["status"]
         else:
-            self.figures.problems.append(f"a run was answered with {answer.status_code}: {job}")
+            self.figures.problems.append(f"a run got {response.status_code}: {job}")
 
     def kill_under_load(self) -> None:
         """Load the runner and kill it at a random moment."""
@@ -198,14 +198,14 @@ class Torture:
         if unknown := failed - self.ran_at_a_kill:
             self.figures.problems.append(f"failed without having run at a kill: {unknown}")
         self.figures.accepted = len(self.accepted)
-        self.figures.answered = len(self.answered)
+        self.figures.returned = len(self.returned)
         self.figures.interrupted = len(failed)
         self.figures.never_started = sum(not marks[f"{job_id} start"] for job_id in failed)
 
     def _check_each_job(self) -> collections.Counter[str]:
         """Look at every job that a caller was told of; returns what the scripts have noted."""
         jobs = {}
-        for job_id in sorted(self.accepted | self.answered.keys()):
+        for job_id in sorted(self.accepted | self.returned.keys()):
             try:
                 jobs[job_id] = wait_until(lambda: self._ended(job_id), DRAIN_SECONDS)  # noqa: B023
                 self._check_log(jobs[job_id])
@@ -234,8 +234,8 @@ class Torture:
             self.figures.problems.append(f"{job_id} is {status}")
         if status == "succeeded" and ran != (1, 1):
             self.figures.problems.append(f"{job_id} succeeded and ran {ran}")
-        if self.answered.get(job_id, status) != status:
-            self.figures.problems.append(f"{job_id} is {status}, answered otherwise")
+        if self.returned.get(job_id, status) != status:
+            self.figures.problems.append(f"{job_id} is {status}, returned otherwise")
 
 
 def _processes_of_jobs(folder: Path) -> set[psutil.Process]:

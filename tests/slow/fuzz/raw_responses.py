@@ -1,4 +1,4 @@
-"""What a runner sent over one connection, read strictly: whole answers of HTTP/1.1, one by one."""
+"""What a runner sent over one connection, read strictly: whole responses, one by one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import h11
 from generated_client.models import Error
 
 HTTP_LAYER_STATUSES = (400, 408)
-"""The answers to what is no request, which have no body for machines."""
+"""The responses to what is no request, which have no body for machines."""
 
 
-class RawAnswer(NamedTuple):
-    """An answer.
+class RawResponse(NamedTuple):
+    """A response.
 
     Attributes:
         status: Its status.
@@ -28,12 +28,12 @@ class RawAnswer(NamedTuple):
     body: bytes
 
 
-def answers_in(received: bytes, *, is_all: bool) -> Iterator[RawAnswer]:
-    """The answers in what was received.
+def responses_in(received: bytes, *, is_all: bool) -> Iterator[RawResponse]:
+    """The responses in what was received.
 
     Args:
         received: All bytes that came over a connection.
-        is_all: Whether the connection was closed after them; else the last answer may be cut.
+        is_all: Whether the connection was closed after them; else the last response may be cut.
 
     Raises:
         h11.RemoteProtocolError: If that is not HTTP/1.1.
@@ -45,16 +45,18 @@ def answers_in(received: bytes, *, is_all: bool) -> Iterator[RawAnswer]:
         connection.receive_data(received)
         if is_all:
             connection.receive_data(b"")
-        answer = _next_answer(connection)
-        if answer is None:
+        response = _next_response(connection)
+        if response is None:
             return
-        yield answer
+        yield response
         received, _ = connection.trailing_data
-        assert not received or connection.their_state is h11.DONE, "more came after the last answer"
+        assert not received or connection.their_state is h11.DONE, (
+            "more came after the last response"
+        )
 
 
-def _next_answer(connection: h11.Connection) -> RawAnswer | None:
-    """The next whole answer, None where it is cut."""
+def _next_response(connection: h11.Connection) -> RawResponse | None:
+    """The next whole response, None where it is cut."""
     status, content_type, body = 0, b"", b""
     while True:
         match connection.next_event():
@@ -67,7 +69,7 @@ def _next_answer(connection: h11.Connection) -> RawAnswer | None:
             case h11.Data(data=data):
                 body += data
             case h11.EndOfMessage():
-                return RawAnswer(status, content_type.decode(), body)
+                return RawResponse(status, content_type.decode(), body)
             case h11.InformationalResponse() if not connection.trailing_data[0]:
                 # Told to send the body, and it never came.
                 return None
@@ -75,14 +77,16 @@ def _next_answer(connection: h11.Connection) -> RawAnswer | None:
                 return None
 
 
-def check_answer(answer: RawAnswer) -> None:
-    """Check that an answer is JSON, and an error that of the wire or of the HTTP layer."""
-    if answer.status in HTTP_LAYER_STATUSES and not answer.content_type.startswith("application/"):
+def check_response(response: RawResponse) -> None:
+    """Check that a response is JSON, and an error that of the wire or of the HTTP layer."""
+    if response.status in HTTP_LAYER_STATUSES and not response.content_type.startswith(
+        "application/"
+    ):
         return
-    assert answer.content_type == "application/json; charset=utf-8", answer
-    body = json.loads(answer.body)
-    assert body["ok"] is (answer.status < 400), answer
+    assert response.content_type == "application/json; charset=utf-8", response
+    body = json.loads(response.body)
+    assert body["ok"] is (response.status < 400), response
     if not body["ok"]:
         error = Error.from_dict(body).error
-        assert error.code.isupper(), answer
-        assert error.message.strip(), answer
+        assert error.code.isupper(), response
+        assert error.message.strip(), response

@@ -1,6 +1,6 @@
-"""Answers made by chance: those of the description, its errors too, with something spoiled.
+"""Responses made by chance: those of the description, its errors too, with something spoiled.
 
-`check_answers` takes an example and raises if something does not hold of it.
+`check_responses` takes an example and raises if something does not hold of it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from scripts.blocks import BLOCKS
 from tests.faults.attempts import attempt
 from tests.faults.places import FIRST_PLACES, LOGS, kind_of
 from tests.slow.fuzz.inputs import json_values
-from tests.support.description import Answer, answers
-from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, http_answer
+from tests.support.description import DescribedResponse, described_responses
+from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, http_response
 
 ATTEMPT_SECONDS = 10.0
-"""How long an attempt may take in which every request is answered at once; a busy machine too."""
+"""How long an attempt may take if every response comes at once, on a busy machine too."""
 
 ASKED_CHARACTERS = 200
 """How much of a path a message has at least."""
@@ -34,31 +34,31 @@ OPERATION_OF = {
     "cancel-job": "cancelJob",
     "wait-for-job": "getJob",
 }
-ANSWERS_OF = {
-    operation: [answer for answer in answers() if answer.operation == operation]
+RESPONSES_OF = {
+    operation: [response for response in described_responses() if response.operation == operation]
     for operation in OPERATION_OF.values()
 }
 ERROR_OF = {
-    json.dumps(answer.body).encode(): answer.body["error"]
-    for answer in answers()
-    if answer.schema == "Error"
+    json.dumps(response.body).encode(): response.body["error"]
+    for response in described_responses()
+    if response.schema == "Error"
 }
 """What is in each body of an error that is not spoiled."""
 
 GOOD_OF = {
-    operation: [answer for answer in known if answer.status < 300]
-    for operation, known in ANSWERS_OF.items()
+    operation: [response for response in known if response.status < 300]
+    for operation, known in RESPONSES_OF.items()
 }
 
 
 class Spoiled(NamedTuple):
-    """What a block meets; of each list the last answer is given again and again.
+    """What a block meets; of each list the last response is given again and again.
 
     Attributes:
         block: The block.
         timeout_seconds: Its input, where it has that.
-        first: The answers to its own operation.
-        pages: The answers to requests for a page of a log.
+        first: The responses to its own operation.
+        pages: The responses to requests for a page of a log.
     """
 
     block: str
@@ -76,9 +76,9 @@ def _nodes(value: Any) -> list[tuple[Any, Any]]:
 
 
 @st.composite
-def mutated_bodies(draw: st.DrawFn, answer: Answer) -> bytes:
-    """The body of an answer of the description with some values dropped, replaced or inserted."""
-    body = copy.deepcopy(answer.body)
+def mutated_bodies(draw: st.DrawFn, response: DescribedResponse) -> bytes:
+    """The body of a response of the description with some values dropped, replaced or inserted."""
+    body = copy.deepcopy(response.body)
     for _ in range(draw(st.sampled_from([0, 0, 1, 1, 2, 4]))):
         if not (nodes := _nodes(body)):
             break
@@ -99,50 +99,50 @@ def mutated_bodies(draw: st.DrawFn, answer: Answer) -> bytes:
 
 
 @st.composite
-def mutated_answers(draw: st.DrawFn, operation: str) -> bytes:
-    """An answer to an operation, good or an error, now and then one to another operation."""
-    good, known = GOOD_OF[operation], ANSWERS_OF[operation]
-    any_known = [answer for each in ANSWERS_OF.values() for answer in each]
-    answer = draw(st.sampled_from(draw(st.sampled_from([good, good, known, known, any_known]))))
-    status = draw(st.sampled_from([answer.status] * 12 + [200, 202, 204, 404, 500, 503]))
-    body = b"" if status == 204 else draw(mutated_bodies(answer))
+def mutated_responses(draw: st.DrawFn, operation: str) -> bytes:
+    """A response to an operation, good or an error, now and then one to another operation."""
+    good, known = GOOD_OF[operation], RESPONSES_OF[operation]
+    any_known = [response for each in RESPONSES_OF.values() for response in each]
+    response = draw(st.sampled_from(draw(st.sampled_from([good, good, known, known, any_known]))))
+    status = draw(st.sampled_from([response.status] * 12 + [200, 202, 204, 404, 500, 503]))
+    body = b"" if status == 204 else draw(mutated_bodies(response))
     # Said, so that no request meets a connection that is being closed.
-    return http_answer(status, body, "Connection: close")
+    return http_response(status, body, "Connection: close")
 
 
 @st.composite
-def spoiled_answers(draw: st.DrawFn) -> Spoiled:
-    """A block, and what it is answered to each of its requests."""
+def spoiled_responses(draw: st.DrawFn) -> Spoiled:
+    """A block, and the response to each of its requests."""
     block = draw(st.sampled_from(BLOCKS))
     several = st.integers(1, 3 if block == "wait-for-job" else 1)
-    first = [draw(mutated_answers(OPERATION_OF[block])) for _ in range(draw(several))]
-    pages = [draw(mutated_answers("getJobLogs")) for _ in range(draw(st.integers(1, 3)))]
+    first = [draw(mutated_responses(OPERATION_OF[block])) for _ in range(draw(several))]
+    pages = [draw(mutated_responses("getJobLogs")) for _ in range(draw(st.integers(1, 3)))]
     # Three looks: at once, after 0.05 s, and at the end.
     timeout = draw(st.sampled_from([0, 0.06])) if len(first) > 1 else 0
     return Spoiled(block, timeout, first, pages)
 
 
-def check_answers(spoiled: Spoiled) -> None:
-    """Whatever is answered: outputs of the declared types, or an error that says what it was."""
+def check_responses(spoiled: Spoiled) -> None:
+    """Whatever comes back: outputs of the declared types, or an error that says what it was."""
     first, pages = list(spoiled.first), list(spoiled.pages)
-    answered: list[bytes] = []
+    response: list[bytes] = []
 
-    def answer(request: Request) -> list[Step]:
+    def respond(request: Request) -> list[Step]:
         left = pages if kind_of(request) == LOGS else first
-        answered.append(left.pop(0) if len(left) > 1 else left[0])
-        return [answered[-1], Action.CLOSE]
+        response.append(left.pop(0) if len(left) > 1 else left[0])
+        return [response[-1], Action.CLOSE]
 
     place = FIRST_PLACES[spoiled.block]
     given = {**place.inputs, "timeout_seconds": spoiled.timeout_seconds}
-    with MisbehavingServer(answer) as server:
+    with MisbehavingServer(respond) as server:
         tried = attempt(spoiled.block, server.url, **given)
         runs = [request for request in server.requests if request.target == "/run"]
     assert tried.seconds < ATTEMPT_SECONDS
     assert len(runs) == place.is_run
     assert len(server.requests) < 200
-    head, _, body = answered[-1].partition(b"\r\n\r\n")
+    head, _, body = response[-1].partition(b"\r\n\r\n")
     status = int(head.split()[1])
-    if spoiled.block == "wait-for-job" and answered[:-1]:
+    if spoiled.block == "wait-for-job" and response[:-1]:
         # Once the job was seen only its loss ends the wait.
         assert type(tried.error) in (type(None), RequestRejected, WaitTimedOut), tried.error
         assert not isinstance(tried.error, RequestRejected) or status >= 400
