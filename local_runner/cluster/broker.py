@@ -32,7 +32,7 @@ class Broker:
         urls: `nats://host:port` or `tls://host:port`, one for each broker.
         tls: What is trusted and shown where a URL is `tls://`.
         nats_credentials: A credentials file of NATS itself, or None.
-        inbox: The subject under which answers come.
+        inbox: The subject under which responses come.
     """
 
     urls: list[str]
@@ -92,7 +92,7 @@ def broker(urls: tuple[str, ...], credentials: str | None, inbox: str) -> Broker
         urls: Where the broker is.
         credentials: A PEM file: a private key, its certificate, and what signed that of the
             broker (without, what the system trusts); or a credentials file of NATS (`.creds`).
-        inbox: The subject under which answers come.
+        inbox: The subject under which responses come.
 
     Raises:
         ConfigError: If the file cannot be read or is neither.

@@ -37,7 +37,7 @@ from local_runner.jobs.reader import Reader
 from local_runner.processes.launcher import Launch
 
 RIVAL_SECONDS = 0.5
-"""How long another front has to answer."""
+"""How long another front has to respond."""
 
 RIVAL_AGAIN_SECONDS = 5.0
 """How often it is asked whether it is still there."""

@@ -7,7 +7,7 @@ agent for longer than that takes may call its jobs lost: they are dead.
 from __future__ import annotations
 
 HEARD_SECONDS = 5.0
-"""A front asks the broker each second, and gives it up when it is silent for 3 seconds: if answers
+"""A front asks the broker each second, and gives it up when it is silent for 3 seconds: if responses
 are further apart than this there was a break."""
 
 MARGIN_SECONDS = 4.0
@@ -28,7 +28,7 @@ class Lease:
         self._asked = now
 
     def heard(self, asked: float) -> None:
-        """Note an answer of the broker to what was asked at that time."""
+        """Note a response of the broker to what was asked at that time."""
         self._asked = max(self._asked, asked)
 
     def remaining(self, now: float) -> float:
@@ -48,7 +48,7 @@ class Contact:
         self._since = 0.0
 
     def heard(self, asked: float) -> None:
-        """Note an answer of the broker to what was asked at that time."""
+        """Note a response of the broker to what was asked at that time."""
         if self._asked is None or asked - self._asked > HEARD_SECONDS:
             self._since = asked
         self._asked = asked

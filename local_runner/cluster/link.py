@@ -55,8 +55,8 @@ class Link:
         handlers: What is done with the messages on a subject; subscribed to on each connection.
         on_connect: Called after each connection is made.
         before_beat: Called each second, before the broker is asked whether it is there, with the
-            time; what it sends has reached the broker when that answers.
-        on_beat: Called when it has answered, with the time at which it was asked.
+            time; what it sends has reached the broker when that responds.
+        on_beat: Called when it has responded, with the time at which it was asked.
     """
 
     def __init__(self, broker: Broker, name: str, clock: Callable[[], float]) -> None:
@@ -116,10 +116,10 @@ class Link:
             raise BrokerAway(_reason(error)) from error
 
     async def request(self, subject: str, data: bytes, timeout: float) -> bytes:
-        """Send a message and wait for the answer.
+        """Send a message and wait for the response.
 
         Raises:
-            BrokerAway: If there is no connection, or nobody answers in time.
+            BrokerAway: If there is no connection, or nobody responds in time.
         """
         client = self._connection()
         try:

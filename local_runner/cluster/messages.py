@@ -103,7 +103,7 @@ def agent_subject(agent: AgentId) -> str:
 
 
 def agent_inbox(name: str) -> str:
-    """Under which subject an agent gets answers."""
+    """Under which subject an agent gets responses."""
     return f"{INBOX}.agent.{name}"
 
 
@@ -175,7 +175,7 @@ class Tell(_Message):
 
 
 class Permit(_Message):
-    """An agent asks to start a job; asked again until it is answered."""
+    """An agent asks to start a job; asked again until a response comes."""
 
     job_id: JobId
     serial: int
@@ -183,7 +183,7 @@ class Permit(_Message):
 
 
 class Order(_Message):
-    """The answer to `Permit`."""
+    """The response to `Permit`."""
 
     go: bool
     """Whether the agent starts the script; without this it never does."""
@@ -221,7 +221,7 @@ class End(_Message):
 
 
 class Recorded(_Message):
-    """The answer to `End`: whether it is on record, or which output is to be sent first."""
+    """The response to `End`: whether it is on record, or which output is to be sent first."""
 
     ok: bool
     stdout_next: Bytes = 0

@@ -58,10 +58,10 @@ async def make_stream(client: Client, replicas: int) -> None:
 async def confirmed(link: Link, subject: str, hello: bytes) -> bool:
     """Say hello; returns whether the majority of the brokers has it."""
     try:
-        answer = await link.request(subject, hello, CONFIRM_SECONDS)
+        response = await link.request(subject, hello, CONFIRM_SECONDS)
     except BrokerAway:
         return False
-    return b'"error"' not in answer and b'"seq"' in answer
+    return b'"error"' not in response and b'"seq"' in response
 
 
 async def last_hello(link: Link, agent: AgentId) -> Hello | None:
@@ -69,7 +69,7 @@ async def last_hello(link: Link, agent: AgentId) -> Hello | None:
     wanted = json.dumps({"last_by_subj": front_subject(agent, "hello")}).encode()
     subject = f"$JS.API.STREAM.MSG.GET.{LEASES}"
     try:
-        answer = json.loads(await link.request(subject, wanted, CONFIRM_SECONDS))
-        return parse(Hello, base64.b64decode(answer["message"]["data"]))
+        response = json.loads(await link.request(subject, wanted, CONFIRM_SECONDS))
+        return parse(Hello, base64.b64decode(response["message"]["data"]))
     except (BrokerAway, MalformedMessage, ValueError, KeyError, TypeError):
         return None

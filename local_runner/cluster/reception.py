@@ -1,4 +1,4 @@
-"""What agents say to the front, and what it answers."""
+"""What agents say to the front, and how it responds."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Reception:
             offers: What was offered to whom.
             roster: Has the agents.
             remotes: What runs.
-            voice: Answers.
+            voice: Responds.
             limits: What holds for all scripts, and for the cluster.
             look: Called when an agent may take a job that could not before.
         """
@@ -147,15 +147,15 @@ class Reception:
     async def _on_permit(self, message: Msg) -> None:
         agent, _ = sender_of(message.subject)
         permit = parse(Permit, message.data)
-        # Asked twice it is the same answer: the first one may have been lost.
+        # Asked twice the response is the same: the first one may have been lost.
         key = f"{agent} {permit.job_id}"
         deciding = self._permits.get(key)
         if deciding is None:
             deciding = self._permits[key] = self._voice.spawn(self._decide(agent, permit))
             deciding.add_done_callback(lambda _: self._permits.pop(key, None))
-        self._voice.spawn(self._answer(message.reply, deciding))
+        self._voice.spawn(self._respond(message.reply, deciding))
 
-    async def _answer(self, reply: str, deciding: asyncio.Task[Order]) -> None:
+    async def _respond(self, reply: str, deciding: asyncio.Task[Order]) -> None:
         order = await asyncio.shield(deciding)
         await self._voice.say(reply, order.encode())
 
@@ -206,12 +206,14 @@ class Reception:
         if process is not None:
             received = process.take(output, message.data)
             if process.logs.is_full:
-                # Its agent waits for the answer, and so in the end its script, for a slow disk.
-                self._voice.spawn(self._answer_when_written(process, message.reply, received))
+                # Its agent waits for the response, and so in the end its script, for a slow disk.
+                self._voice.spawn(self._respond_when_written(process, message.reply, received))
                 return
         await self._voice.say(message.reply, Received(next=received).encode())
 
-    async def _answer_when_written(self, process: RemoteProcess, reply: str, received: int) -> None:
+    async def _respond_when_written(
+        self, process: RemoteProcess, reply: str, received: int
+    ) -> None:
         await process.logs.flush()
         await self._voice.say(reply, Received(next=received).encode())
 

@@ -31,7 +31,7 @@ from local_runner.processes.local import SIGNAL_EXIT_CODE_BASE, LocalLauncher, S
 from local_runner.processes.shortage import OutOfResources
 from local_runner.storage.disk import Disk
 
-ANSWER_SECONDS = 3.0
+RESPONSE_SECONDS = 3.0
 RETRY_SECONDS = 0.5
 
 SHORTAGE_SECONDS = 1.0
@@ -124,11 +124,13 @@ class AgentJob:
             self._job.end_process(Status.CANCELED)
 
     async def _ask(self) -> Order:
-        """Ask until there is an answer: the front may have it on record already."""
+        """Ask until there is a response: the front may have it on record already."""
         subject = front_subject(self._host.id, "permit")
         while True:
             try:
-                data = await self._host.link.request(subject, self._permit.encode(), ANSWER_SECONDS)
+                data = await self._host.link.request(
+                    subject, self._permit.encode(), RESPONSE_SECONDS
+                )
             except BrokerAway:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
@@ -228,7 +230,7 @@ class AgentJob:
         subject = front_subject(self._host.id, "end")
         while True:
             try:
-                data = await self._host.link.request(subject, end.encode(), ANSWER_SECONDS)
+                data = await self._host.link.request(subject, end.encode(), RESPONSE_SECONDS)
             except BrokerAway:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue

@@ -1,6 +1,6 @@
 """A stream of a script on its way from an agent to the front.
 
-It is sent by offset, several parts at a time, and each part is answered with the offset that the
+It is sent by offset, several parts at a time, and the response to each part is the offset that the
 front has come to. Whatever is lost on the way, there or at the front, is sent again from there.
 """
 
@@ -21,10 +21,10 @@ PART_BYTES = 128 * 1024
 """The most bytes of one message; brokers take 1 MiB by default."""
 
 PARTS_UNDER_WAY = 4
-"""How many parts of a stream may wait for their answer: half a megabyte covers a millisecond at any
+"""How many parts of a stream may wait for their response: half a megabyte covers a millisecond at any
 speed that a front can take."""
 
-ANSWER_SECONDS = 5.0
+RESPONSE_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 
 
@@ -125,11 +125,11 @@ class StreamSender:
         subject = output_subject(self._agent, output)
         while True:
             try:
-                answer = await self._link.request(subject, data, ANSWER_SECONDS)
+                response = await self._link.request(subject, data, RESPONSE_SECONDS)
             except BrokerAway:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                return parse(Received, answer).next
+                return parse(Received, response).next
 
     async def _read(self, offset: int) -> bytes:
         path = self._writer.file.path
