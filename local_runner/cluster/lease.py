@@ -7,8 +7,8 @@ agent for longer than that takes may call its jobs lost: they are dead.
 from __future__ import annotations
 
 HEARD_SECONDS = 5.0
-"""A front asks the broker each second, and gives it up when it is silent for 3 seconds: if responses
-are further apart than this there was a break."""
+"""A front asks the broker each second, and gives it up when it is silent for 3 seconds: if its
+responses are further apart than this there was a break."""
 
 MARGIN_SECONDS = 4.0
 """What the front adds to lease and grace: a second between two hellos, one for the keeper of a

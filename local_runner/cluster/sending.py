@@ -21,8 +21,8 @@ PART_BYTES = 128 * 1024
 """The most bytes of one message; brokers take 1 MiB by default."""
 
 PARTS_UNDER_WAY = 4
-"""How many parts of a stream may wait for their response: half a megabyte covers a millisecond at any
-speed that a front can take."""
+"""How many parts of a stream may wait for their response: half a megabyte covers a millisecond at
+any speed that a front can take."""
 
 RESPONSE_SECONDS = 5.0
 RETRY_SECONDS = 0.5

@@ -70,7 +70,7 @@ class Recorder:
         return job
 
     async def record_end(self, job: LiveJob) -> None:
-        """Record an end; while that cannot be done the job is answered from memory."""
+        """Record an end; while that cannot be done the job is served from memory."""
         while not await self.try_to_save(job):
             if self._live.stopping:
                 break

@@ -51,7 +51,7 @@ class Broker:
     async def publish_to_listeners(self, topic: str, message: Message, listeners: int) -> None:
         """Publish a message when as many listen as are expected to, or in `SUBSCRIBE_SECONDS`."""
         # amqtt handles one SUBSCRIBE for each PUBLISH: when blocks start together, the message
-        # that says "I listen" can overtake the subscription, and the answer would be lost.
+        # that says "I listen" can overtake the subscription, and the response would be lost.
         deadline = time.monotonic() + SUBSCRIBE_SECONDS
         while len(self._context.subscriptions.get(topic, ())) < listeners:
             if time.monotonic() > deadline:

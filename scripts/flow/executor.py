@@ -109,7 +109,7 @@ class Executors:
             raise ExecutorError(f"The executor was not ready in {START_SECONDS:g} s") from error
 
     async def run_block(self, job_id: str, block: Block) -> None:
-        """Have a block run as the job `job_id`; its executor answers with `BlockReady`."""
+        """Have a block run as the job `job_id`; its executor responds with `BlockReady`."""
         payload = {
             "type": "BlockPayload",
             "executor_name": "python",
@@ -124,7 +124,7 @@ class Executors:
     async def send_inputs(
         self, job_id: str, block: Block, inputs: Mapping[str, Any], stack: Mapping[str, str]
     ) -> None:
-        """Answer `BlockReady`; at once, for until then the executor waits in a busy loop.
+        """Respond to `BlockReady`; at once, for until then the executor waits in a busy loop.
 
         Args:
             job_id: The job that is ready.
@@ -143,7 +143,7 @@ class Executors:
         await self._publish(f"inputs/{self._session}/{job_id}", job_id, payload)
 
     async def refuse(self, request: Message) -> None:
-        """Answer a `BlockRequest` with an error, which the waiting block raises."""
+        """Respond to a `BlockRequest` with an error, which the waiting block raises."""
         action, request_id = request.get("action"), request.get("request_id")
         payload = {
             "request_id": request_id,

@@ -14,7 +14,7 @@ from scripts.flow.secrets import with_secret
 URL_HANDLE, JOB_HANDLE, SCRIPT_HANDLE = "script_runner_url", "job_id", "script_id"
 """The handles by which a node is known to start a job, and where."""
 CANCEL_SECONDS = 5.0
-"""How long one runner may take to answer a cancel."""
+"""How long one runner may take to respond to a cancel."""
 
 
 @dataclass(frozen=True)
