@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import script_runner
 from local_runner.config import ArgsConfig, Config, RunnerConfig, ScriptConfig, ServerConfig
@@ -83,6 +85,17 @@ def test_every_make_target_that_is_named_exists(document: Path) -> None:
                 named |= {word for word in words.split() if "=" not in word}
 
     assert sorted(named - targets) == []
+
+
+def test_the_changelog_and_the_package_have_the_version_of_the_project() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    package = yaml.safe_load((ROOT / "package.oo.yaml").read_text("utf-8"))
+    titles = [section.title for section in read_sections(ROOT / "CHANGELOG.md")]
+
+    assert package["version"] == version
+    unreleased, newest = [title for title in titles if title.startswith("[")][:2]
+    assert unreleased == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", newest)
 
 
 # -- docs/local-runner.md
