@@ -27,7 +27,7 @@ from local_runner.cluster.messages import (
     front_subject,
     parse,
 )
-from local_runner.cluster.quorum import confirmed
+from local_runner.cluster.quorum import refused
 from local_runner.cluster.run import AgentJob
 from local_runner.cluster.spool import Spool
 from local_runner.jobs.allowlist import Allowlist
@@ -47,6 +47,8 @@ LEFT_BEHIND_GRACE_SECONDS = 5.0
 
 AFTER_LEASE_SECONDS = 1.0
 """How much longer than the grace the keeper gives an agent that ends its scripts itself."""
+
+AWAY = "the broker was away"
 
 
 class Agent:
@@ -85,6 +87,7 @@ class Agent:
         self._all_ended = asyncio.Event()
         self._all_ended.set()
         self._lease_lost = False
+        self._silence = AWAY
 
     def now(self) -> float:
         """The time of the lease."""
@@ -180,7 +183,10 @@ class Agent:
             self._tasks.spawn(self._renew(subject, hello, asked))
 
     async def _renew(self, subject: str, hello: bytes, asked: float) -> None:
-        if await confirmed(self.link, subject, hello):
+        if reason := await refused(self.link, subject, hello):
+            self._silence = f"the brokers did not renew the lease: {reason}"
+        else:
+            self._silence = AWAY
             self.lease.heard(asked)
 
     async def _heard(self, asked: float) -> None:
@@ -201,13 +207,11 @@ class Agent:
         if remaining > 0:
             self.keeping.alive(remaining)
         elif not self._lease_lost:
-            log.event("lease", message="the broker is away for too long: all scripts are ended")
+            why = f"for {self.lease.seconds:g} s {self._silence}"
+            log.event("lease", message=f"all scripts are ended: {why}")
             self.keeping.alive(self.keeping.last_chance() + AFTER_LEASE_SECONDS)
             for job in running:
-                job.lose(
-                    f"{self.id.name} had not heard the broker for {self.lease.seconds:g} s and "
-                    "ended the script"
-                )
+                job.lose(f"{self.id.name} ended the script: {why}")
 
     # -- what the front says
 
@@ -232,6 +236,8 @@ class Agent:
     def _take(self, job_id: str) -> None:
         if self._stopped or job_id in self._jobs or len(self._jobs) >= self.config.slots:
             return
+        if self.lease.seconds and self.lease.remaining(self.now()) <= 0:
+            return  # its script could not be started
         job = self._jobs[job_id] = AgentJob(self, job_id)
         self._all_ended.clear()
         self._tasks.spawn(self._live(job_id, job))

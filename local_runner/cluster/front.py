@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 
 from local_runner import log
 from local_runner.cluster.broker import broker
+from local_runner.cluster.lease import HEARD_SECONDS
 from local_runner.cluster.link import BrokerAway, Link
 from local_runner.cluster.messages import (
     BEAT,
@@ -24,8 +25,9 @@ from local_runner.cluster.messages import (
     parse,
 )
 from local_runner.cluster.offers import Offers
-from local_runner.cluster.quorum import confirmed, make_stream
+from local_runner.cluster.quorum import make_stream, refused
 from local_runner.cluster.reception import Reception
+from local_runner.cluster.reminder import Reminder
 from local_runner.cluster.remote import RemoteProcess, Remotes
 from local_runner.cluster.roster import Roster
 from local_runner.cluster.voice import Voice
@@ -66,6 +68,8 @@ class Front:
         self._voice = Voice(self._link)
         self._roster = Roster(config.scripts)
         self._remotes = Remotes()
+        self._reminder = Reminder(self._loop.time)
+        self._renewed = self._loop.time()
         self._alone = False
         self._client: Client | None = None
         self._dispatcher: Dispatcher | None = None
@@ -162,6 +166,7 @@ class Front:
     async def _connected(self, client: Client) -> None:
         self._alone = False
         self._client = client
+        self._renewed = self._loop.time()
         self._voice.spawn(self._look_for_rivals())
 
     async def _heard(self, asked: float) -> None:
@@ -173,13 +178,19 @@ class Front:
 
     async def _confirm(self, asked: float) -> None:
         assert self._watch is not None
-        if await confirmed(self._link, BEAT, b"{}"):
+        reason = await refused(self._link, BEAT, b"{}")
+        if reason is None:
             self._watch.contact.heard(asked)
-        else:
-            # The brokers may be new, or have lost what they had.
-            with contextlib.suppress(nats.errors.Error, TimeoutError):
-                assert self._client is not None
-                await make_stream(self._client, self._cluster.replicas)
+            self._renewed = self._loop.time()
+            return
+        # The brokers may be new, or have lost what they had.
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            assert self._client is not None
+            await make_stream(self._client, self._cluster.replicas)
+        is_long = self._loop.time() - self._renewed > HEARD_SECONDS
+        if is_long and self._reminder.is_due():
+            message = f"the brokers renew no leases, so that agents end their scripts: {reason}"
+            log.event("broker", message=message)
 
     # -- other fronts
 

@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 from local_runner import log
 from local_runner.cluster.broker import Broker, BrokerClient, BrokerRefuses
 from local_runner.cluster.messages import MalformedMessage
+from local_runner.cluster.reminder import Reminder
 
 CONNECT_SECONDS = 3.0
 """How long a connection, with TLS and credentials, may take."""
@@ -31,9 +32,6 @@ BEAT_SECONDS = 1.0
 
 SILENT_SECONDS = 3
 """How long the broker may take to say that it is there; then the connection is given up."""
-
-COMPLAINT_SECONDS = 60.0
-"""How often a broker that is away is said to be so."""
 
 PENDING_BYTES = 256 * 1024 * 1024
 """What may wait to be handled, per subscription; what is beyond is thrown away and sent again."""
@@ -65,7 +63,8 @@ class Link:
         Args:
             broker: Where it is and how to be let in.
             name: What the connection is called in the broker's monitoring.
-            clock: The time that `on_beat` gets, in seconds.
+            clock: The time that `on_beat` gets, in seconds; by it a broker that is away is said to
+                be so once a minute.
         """
         self._broker = broker
         self._name = name
@@ -73,7 +72,7 @@ class Link:
         self._client: BrokerClient | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._away_since: float | None = None
-        self._complained = -COMPLAINT_SECONDS
+        self._reminder = Reminder(clock)
         self.connected = asyncio.Event()
         self.tried = asyncio.Event()
         self.handlers: Mapping[str, Handler] = {}
@@ -223,11 +222,9 @@ class Link:
 
     def _complain(self, reason: str) -> None:
         self.tried.set()
-        now = asyncio.get_running_loop().time()
         if self._away_since is None:
-            self._away_since = now
-        if now - self._complained >= COMPLAINT_SECONDS:
-            self._complained = now
+            self._away_since = asyncio.get_running_loop().time()
+        if self._reminder.is_due():
             log.event("broker", message=f"the broker is away, trying again: {reason}")
 
 

@@ -55,13 +55,17 @@ async def make_stream(client: Client, replicas: int) -> None:
             await streams.update_stream(wanted)
 
 
-async def confirmed(link: Link, subject: str, hello: bytes) -> bool:
-    """Say hello; returns whether the majority of the brokers has it."""
+async def refused(link: Link, subject: str, hello: bytes) -> str | None:
+    """Say hello; returns why the majority of the brokers has not got it, or None if it has."""
     try:
-        response = await link.request(subject, hello, CONFIRM_SECONDS)
-    except BrokerAway:
-        return False
-    return b'"error"' not in response and b'"seq"' in response
+        response = json.loads(await link.request(subject, hello, CONFIRM_SECONDS))
+        if "error" in response:
+            return str(response["error"]["description"])
+        return None if response["seq"] else "it has no number"
+    except BrokerAway as error:
+        return str(error)
+    except (ValueError, KeyError, TypeError):
+        return "a response that is none"
 
 
 async def last_hello(link: Link, agent: AgentId) -> Hello | None:

@@ -10,6 +10,7 @@ from local_runner.cluster.link import Link
 from local_runner.cluster.messages import Tell
 from local_runner.cluster.quorum import last_hello
 from local_runner.cluster.reception import Reception
+from local_runner.cluster.reminder import Reminder
 from local_runner.cluster.remote import RemoteProcess, Remotes
 from local_runner.cluster.roster import AgentState, Roster
 from local_runner.cluster.voice import Voice
@@ -22,9 +23,6 @@ WATCH_SECONDS = 0.5
 
 REPEAT_SECONDS = 1.0
 """How often an agent is told again what has had no effect."""
-
-NOTE_SECONDS = 60.0
-"""How often it is said that no agent can run a script that waits."""
 
 FIRST_HELLOS_SECONDS = 2.0
 """After so long all agents that are there have said so."""
@@ -65,7 +63,7 @@ class Watch:
         self._voice = voice
         self._link = link
         self._cluster, self._grace = limits
-        self._noted = -NOTE_SECONDS
+        self._reminder = Reminder(self._now)
 
     async def run(self) -> None:
         """Go on until this is cancelled."""
@@ -115,13 +113,12 @@ class Watch:
 
     async def _note_lacking(self) -> None:
         """Say now and then that jobs wait for an agent that is not there."""
-        now = self._now()
-        if now - self._noted < NOTE_SECONDS or not self._link.connected.is_set():
+        if not self._link.connected.is_set():
             return
         states = await self._reader.scripts()
         waiting = [state.script for state in states if state.queued]
-        for script in self._roster.lacking(waiting, now):
-            self._noted = now
+        lacking = self._roster.lacking(waiting, self._now())
+        for script in lacking if lacking and self._reminder.is_due() else ():
             with_labels = f" with the labels {', '.join(script.labels)}" if script.labels else ""
             log.event("warning", message=f"no agent{with_labels} is there that lists {script.id}")
 

@@ -195,7 +195,7 @@ def test_a_broker_that_is_away_for_longer_ends_scripts_but_keeps_the_queue(tmp_p
         for job_id in running:
             job = cluster.front.ended(job_id, LOST_SECONDS)
             assert (job["status"], job["code"]) == ("failed", -1)
-            assert "had not heard the broker for 5 s" in job["stderrPreview"]
+            assert "one ended the script: for 5 s the broker was away" in job["stderrPreview"]
         assert cluster.front.ended(queued, LOST_SECONDS)["status"] == "succeeded"
         Traces(tmp_path).assert_none_ran_twice()
 

@@ -1,10 +1,15 @@
-"""Cut links: scripts beyond a cut are dead before their jobs are called so."""
+"""Cut links, dead and full brokers: scripts beyond are dead before their jobs are called so."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from scripts.cluster_processes import Broker, free_ports
 from scripts.waiting import wait_until
@@ -146,4 +151,76 @@ def test_the_death_of_each_of_three_brokers_costs_nothing(tmp_path: Path) -> Non
                 job = cluster.front.ended(job_id, LOST_SECONDS)
                 assert job["status"] == "succeeded", job["stderrPreview"]
             broker.start()
+        Traces(tmp_path).assert_none_ran_twice()
+
+
+@pytest.fixture
+def small_disks(tmp_path: Path) -> Iterator[list[Path]]:
+    """Three folders of 4 MiB each, where this machine lets us mount them."""
+    disks = [tmp_path / f"broker{number}" / "store" for number in range(3)]
+    with contextlib.ExitStack() as stack:
+        for disk in disks:
+            disk.mkdir(parents=True)
+            mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+            try:
+                mounted = subprocess.run(mount, capture_output=True).returncode == 0
+            except FileNotFoundError:
+                mounted = False
+            if not mounted:
+                pytest.skip("nothing can be mounted here (it takes Linux and root)")
+            stack.callback(subprocess.run, ["umount", "--lazy", str(disk)], check=True)
+        yield disks
+
+
+def fill(disk: Path) -> None:
+    """Take the last free byte of a disk."""
+    with (disk / "filling").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1024))
+
+
+def test_full_disks_of_brokers_lose_no_job_and_start_none_twice(
+    tmp_path: Path, small_disks: list[Path]
+) -> None:
+    brokers = three_brokers(tmp_path, ["127.0.0.1"] * 3, [[], [], []])
+    with Cluster(
+        tmp_path,
+        traced(tmp_path),
+        agents={"one": {"slots": 2}, "two": {"slots": 1}},
+        keys={"leaseSeconds": 15, "replicas": 3},
+        brokers=brokers,
+    ) as cluster:
+
+        def told(text: str) -> bool:
+            return any(text in str(event.get("message")) for event in cluster.front.events)
+
+        # One of three: the others go on, for longer than a lease.
+        fill(small_disks[0])
+        working = [begun(cluster, "works", "200") for _ in range(3)]
+        for job_id in working:
+            job = cluster.front.ended(job_id, LOST_SECONDS)
+            assert job["status"] == "succeeded", job["stderrPreview"]
+        assert not told("the brokers renew no leases")
+
+        running = [begun(cluster, "stays") for _ in range(3)]
+        for disk in small_disks[1:]:
+            fill(disk)
+        queued = [cluster.front.submit("quick") for _ in range(6)]
+        for job_id in running:
+            job = cluster.front.ended(job_id, LOST_SECONDS)
+            assert (job["status"], job["code"]) == ("failed", -1)
+            assert "for 15 s the brokers did not renew the lease" in job["stderrPreview"]
+            assert processes_of(job_id) == []
+        wait_until(lambda: told("the brokers renew no leases"), LOST_SECONDS)
+        queued.append(cluster.front.submit("quick"))
+        # Its agents are offered them, several times, and take none.
+        with pytest.raises(TimeoutError):
+            wait_until(lambda: [job for job in queued if cluster.front.job(job)["endedAt"]])
+
+        for broker, disk in zip(brokers, small_disks, strict=True):
+            (disk / "filling").unlink()
+            broker.stop()
+            broker.start()
+        for job_id in queued:
+            assert cluster.front.ended(job_id, LOST_SECONDS)["status"] == "succeeded"
         Traces(tmp_path).assert_none_ran_twice()
