@@ -234,7 +234,8 @@ class Agent:
                 job.drop()
 
     def _take(self, job_id: str) -> None:
-        if self._stopped or job_id in self._jobs or len(self._jobs) >= self.config.slots:
+        taken = sum(job.takes_slot for job in self._jobs.values())
+        if self._stopped or job_id in self._jobs or taken >= self.config.slots:
             return
         if self.lease.seconds and self.lease.remaining(self.now()) <= 0:
             return  # its script could not be started

@@ -67,11 +67,14 @@ class AgentJob:
 
     Attributes:
         is_asking: Whether it waits for its permit.
+        takes_slot: Whether its script runs or may run still. The front gives the slot away as soon
+            as the end is on record, which is before this agent hears so.
     """
 
     def __init__(self, host: Host, job_id: str) -> None:
         """Prepare; `live` does it all."""
         self.is_asking = True
+        self.takes_slot = True
         self._host = host
         self._job_id = job_id
         self._permit = Permit(job_id=job_id, serial=host.serial)
@@ -140,6 +143,7 @@ class AgentJob:
 
     async def _carry_out(self, order: Order) -> None:
         end, senders = await self._run(order)
+        self.takes_slot = False
         await self._hand_in(end, senders)
 
     async def _run(self, order: Order) -> tuple[End, list[StreamSender]]:

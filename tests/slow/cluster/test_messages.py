@@ -226,6 +226,28 @@ def test_arguments_larger_than_the_broker_takes_fail_with_the_reason(cluster: Cl
     assert cluster.front.run("quick")["status"] == "succeeded"
 
 
+def test_an_agent_takes_what_it_is_offered(cluster: Cluster) -> None:
+    runs = 30
+
+    async def listen(client: Client) -> list[str]:
+        told = await client.subscribe("runner.agent.>")
+        await client.flush()
+        await asyncio.to_thread(run)
+        await client.flush()
+        tells = [json.loads((await told.next_msg()).data) for _ in range(told.pending_msgs)]
+        return [tell["jobId"] for tell in tells if tell["what"] == "offer"]
+
+    def run() -> None:
+        for job_id in [cluster.front.submit("quick") for _ in range(runs)]:
+            cluster.front.ended(job_id)
+
+    offers = speak(cluster, listen)
+
+    # One that was not taken is made again after 2 seconds, as is one that comes too late.
+    assert len(set(offers)) == runs
+    assert len(offers) < runs + runs / 10
+
+
 def test_another_file_on_an_agent_is_logged_once(cluster: Cluster, folder: Path) -> None:
     other = folder / "other.sh"
     other.write_text("#!/bin/sh\necho other\n")
