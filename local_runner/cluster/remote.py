@@ -103,7 +103,7 @@ class RemoteProcess:
         stdout, stderr = (self._received[stream] for stream in STREAMS)
         if stdout < end.stdout_bytes or stderr < end.stderr_bytes:
             return Recorded(ok=False, stdout_next=stdout, stderr_next=stderr)
-        self._settle(Exit(end.code, end.status, end.failure))
+        self._settle(Exit(end.code, end.status, end.failure, end.duration_ms))
         return Recorded(ok=True)
 
     def lose(self, reason: str) -> None:

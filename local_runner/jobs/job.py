@@ -65,6 +65,7 @@ class LiveJob:
         self._logs: JobLogs | None = None
         self._ended_by: EndedBy | None = None
         self._start_error: Exception | None = None
+        self._duration_ms: int | None = None
         self.failure: str | None = None
 
     @property
@@ -155,7 +156,7 @@ class LiveJob:
             if self._logs.failure is not None:
                 status, code = Status.FAILED, NO_EXIT_CODE
                 self.failure = f"the log could not be written: {self._logs.failure.strerror}"
-        await self._finish(status, code, round((time.monotonic() - self._begun) * 1000))
+        await self._finish(status, code)
 
     def end_process(self, ended_by: EndedBy) -> bool:
         """Tell the script to end, for the first of the reasons that come while it runs.
@@ -174,11 +175,17 @@ class LiveJob:
         if self._process is not None:
             self._process.kill()
 
-    async def _finish(self, status: Status, code: int, duration_ms: int) -> None:
-        """Put the end of the job, now, into the record, all at once: it may be looked at."""
+    async def _finish(self, status: Status, code: int) -> None:
+        """Put the end of the job into the record, all at once: it may be looked at."""
+        duration_ms = self._duration_ms
+        if duration_ms is None:
+            duration_ms = round((time.monotonic() - self._begun) * 1000)
         logs = self._logs
         previews = await logs.previews(ended=True) if logs is not None else None
         mark_ended(self.record, status, code, duration_ms)
+        if self._duration_ms is not None and self.record.started_ms is not None:
+            # Another machine says it, which may have waited long to be heard.
+            self.record.ended_ms = self.record.started_ms + duration_ms
         if logs is not None and previews is not None:
             self._take_sizes(logs)
             self.record.stdout_preview, self.record.stderr_preview = previews
@@ -213,7 +220,7 @@ class LiveJob:
             self._logs.write("stderr", f"{error}\n".encode("utf-8", "replace"))
             return Status.FAILED, NO_EXIT_CODE if error.code is None else error.code
         if ended.status is not None:
-            self.failure = ended.failure
+            self.failure, self._duration_ms = ended.failure, ended.duration_ms
             return ended.status, ended.code
         if self._ended_by is not None:
             return self._ended_by, NO_EXIT_CODE

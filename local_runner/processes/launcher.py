@@ -57,11 +57,13 @@ class Exit:
         status: What another machine that ran it has made of that; None on this one, where it is
             for the job to say.
         failure: Why it failed through no fault of its own, as that machine says.
+        duration_ms: How long it ran, as that machine says.
     """
 
     code: int
     status: Status | None = None
     failure: str | None = None
+    duration_ms: int | None = None
 
 
 class LostExit(Exception):

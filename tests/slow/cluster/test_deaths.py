@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -52,6 +53,37 @@ def test_when_the_front_is_killed_scripts_go_on_and_nothing_is_lost(tmp_path: Pa
         traces = Traces(tmp_path)
         traces.assert_none_ran_twice()
         assert sorted(traces.ends) == sorted(running + queued)
+
+
+def test_a_front_that_was_frozen_for_longer_than_the_lease_has_missed_nothing(
+    tmp_path: Path,
+) -> None:
+    rules = {"works": {"timeoutSec": 60}, "stays": {"timeoutSec": 4}, "quick": {"timeoutSec": 5}}
+    with a_cluster(tmp_path, rules=rules, agents={"one": {"slots": 4}}) as cluster:
+        traces, front = Traces(tmp_path), psutil.Process(cluster.front.pid)
+        short = begun(cluster, "works", "10")
+        long = begun(cluster, "works", "150")
+        limited = begun(cluster, "stays")
+        # Some of these ask for their permit, or are given it, while it freezes.
+        queued = [cluster.front.submit("quick") for _ in range(20)]
+
+        front.suspend()
+        # 150 lines take 15 s: longer than lease, grace and margin; each of them ends in its time.
+        wait_until(lambda: {short, long} <= set(traces.ends), LOST_SECONDS)
+        thawed = datetime.now(UTC).isoformat()
+        front.resume()
+
+        for job_id in (short, long, *queued):
+            job = cluster.front.ended(job_id, LOST_SECONDS)
+            assert (job["status"], job["code"]) == ("succeeded", 0), job["stderrPreview"]
+        assert cluster.front.ended(limited)["status"] == "timed_out"
+        # They ended when their scripts did, not when the front heard of it.
+        for job_id in (short, limited):
+            assert cluster.front.job(job_id)["endedAt"] < thawed
+        assert cluster.front.log(short).endswith("line 10\n")
+        assert cluster.front.log(long).endswith("line 150\n")
+        assert cluster.front.run("quick")["status"] == "succeeded"
+        traces.assert_none_ran_twice()
 
 
 def test_what_ended_while_the_front_was_away_is_told_when_it_is_back(tmp_path: Path) -> None:
