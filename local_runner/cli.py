@@ -161,8 +161,9 @@ def check(path: Path, host: str | None, port: int | None, is_agent: bool) -> Non
     click.echo(f"{path} is valid.\n")
     click.echo(f"listens on   {config.server.host}:{config.server.port}")
     click.echo(f"callers      {_callers(config, token)}")
+    jobs = config.runner.max_concurrent
     slots = "as many jobs as the agents have slots"
-    at_once = slots if config.cluster else f"{config.runner.max_concurrent} jobs"
+    at_once = slots if config.cluster else f"{jobs} job{'s' if jobs > 1 else ''}"
     click.echo(f"at once      {at_once}, the others queue")
     click.echo(f"history      {config.database} (the last {config.runner.max_jobs} jobs)")
     click.echo(
@@ -240,7 +241,7 @@ def _callers(config: Config, token: str | None) -> str:
     if server.allowed_hosts:
         parts.append(f"by the names {', '.join(server.allowed_hosts)} too")
     pages = ", ".join(server.allowed_origins)
-    parts.append(f"web pages of {pages}" if pages else "no web pages")
+    parts.append(f"web pages of {pages}" if pages else "no web pages but its own")
     return ", ".join(parts)
 
 

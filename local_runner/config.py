@@ -270,7 +270,7 @@ def load(path: Path) -> Config:
         try:
             scripts = read(Path(config.scripts_file), ScriptsFile, warnings).scripts
         except ConfigMissing as error:
-            raise ConfigError(str(error)) from error
+            raise ConfigError(f"{error}, but scriptsFile of {path} names it") from error
     elif not scripts:
         raise ConfigError(f"{path}: scripts: name a scriptsFile, or list the scripts here")
     loaded = config.model_copy(update={"scripts": scripts})

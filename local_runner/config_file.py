@@ -80,6 +80,8 @@ def _parse(path: Path) -> object:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigMissing(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path}: is a folder: name the file in it") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -56,7 +56,9 @@ def write(folder: Path) -> list[Path]:
     paths = {folder / name: text for name, text in FILES.items()}
     for path in paths:
         if path.exists() or path.is_symlink():
-            raise FileExistsError(None, "is there already", str(path))
+            raise FileExistsError(
+                None, "is there already: name another folder; nothing was written", str(path)
+            )
     for path, text in paths.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

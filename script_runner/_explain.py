@@ -81,6 +81,16 @@ _BY_CODE = {
     "UNAVAILABLE": "",
 }
 
+_NO_TLS = "What listens there does not speak TLS. A local runner does not: use http:// in its URL."
+_TLS_HINTS = {
+    "[SSL: WRONG_VERSION_NUMBER": _NO_TLS,
+    # What newer versions of OpenSSL call the same.
+    "[SSL: RECORD_LAYER_FAILURE": _NO_TLS,
+    "[SSL: CERTIFICATE_VERIFY_FAILED": "If you trust it, set SSL_CERT_FILE to a file with its "
+    "certificate, or that of its authority.",
+}
+"""What to do if TLS fails, by the beginning of what OpenSSL says."""
+
 _IS_IT = "Is this the URL of a script-runner?"
 
 _MAY_RUN = "The script may have been started: look at the runner's jobs before you run it again."
@@ -148,9 +158,8 @@ class FailedCall:
         cause = f"{type(failure).__name__}: {said}" if said else type(failure).__name__
         match failure:
             case httpx.ConnectError() | httpx.ProxyError() | httpx.UnsupportedProtocol():
-                return RunnerUnreachable(
-                    f"{self._asked}: no connection ({cause}). {self._hint_for_unreachable}"
-                )
+                hint = _TLS_HINTS.get(said.partition("]")[0], self._hint_for_unreachable)
+                return RunnerUnreachable(f"{self._asked}: no connection ({cause}). {hint}")
             case httpx.ConnectTimeout():
                 return RunnerUnreachable(
                     f"{self._asked}: no connection within "

@@ -102,11 +102,12 @@ class Guard:
     def _check_token(self, headers: Headers) -> JsonResponse | None:
         if self._token is None or hmac.compare_digest(self._token, _token_of(headers)):
             return None
+        got = "authorization" in headers
+        said = "the token is not that of this runner" if got else "this runner wants its token"
         refusal = error_response(
             401,
             "UNAUTHORIZED",
-            "this runner wants its token: send it as the Basic password "
-            "(http://any:TOKEN@host) or as a Bearer token",
+            f"{said}: send it as the Basic password (http://any:TOKEN@host) or as a Bearer token",
         )
         # In a header of its own: with another challenge beside it, browsers ask nobody.
         refusal.headers.append("www-authenticate", 'Basic realm="script-runner"')

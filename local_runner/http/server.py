@@ -43,6 +43,16 @@ class ServerError(Exception):
     """The server cannot start; the message says why in one line."""
 
 
+OTHER_HOST = "; use an address of this machine (--host or server.host)"
+_OTHER_PORT = "choose another port (--port or server.port)"
+_WHAT_TO_DO = {
+    errno.EADDRINUSE: f"; stop the program that listens there, perhaps another local runner, or "
+    f"{_OTHER_PORT}",
+    errno.EADDRNOTAVAIL: OTHER_HOST,
+    errno.EACCES: f"; {_OTHER_PORT}, of 1024 or more",
+}
+
+
 def listen(config: ServerConfig) -> socket.socket:
     """Open the listening socket.
 
@@ -58,14 +68,15 @@ def listen(config: ServerConfig) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
-        raise ServerError(f"cannot listen on {where}: {reason}") from error
+        raise ServerError(f"cannot listen on {where}: {reason}{OTHER_HOST}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise ServerError(f"cannot listen on {where}: {error.strerror}") from error
+        hint = _WHAT_TO_DO.get(error.errno or 0, "")
+        raise ServerError(f"cannot listen on {where}: {error.strerror}{hint}") from error
     return listener
 
 

@@ -80,7 +80,8 @@ class Store:
             )
             self.count = self._one("SELECT count(*) FROM jobs")
         except (sqlite3.Error, OSError, RuntimeError) as error:
-            hint = "; is another local runner using it?" if "locked" in str(error) else ""
+            used = "; stop the program that uses it, perhaps another local runner"
+            hint = used if "locked" in str(error) else ""
             raise StoreError(
                 f"{path}: the history of jobs cannot be opened: {error}{hint}"
             ) from error

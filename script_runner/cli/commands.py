@@ -12,7 +12,7 @@ from script_runner import ScriptRunnerError, Status, WaitTimedOut, has_ended
 from script_runner.cli import complete, follow, lists, output, words
 from script_runner.cli.exit_codes import CANCELLED, OWN_FAILURE, TIMED_OUT
 from script_runner.cli.options import URL_VARIABLE, Group, Options, common
-from script_runner.errors import RunnerUnreachable
+from script_runner.errors import RequestRejected, RunnerUnreachable
 from script_runner.logs import STREAMS, Stream
 
 
@@ -303,6 +303,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return TIMED_OUT
     except RunnerUnreachable as error:
         output.say(f"{error} Another runner: --url or {URL_VARIABLE}.")
+    except RequestRejected as error:
+        known = " `scriptctl scripts` lists them." if error.code == "SCRIPT_NOT_FOUND" else ""
+        output.say(f"{error}{known}")
     except ScriptRunnerError as error:
         output.say(str(error))
     return OWN_FAILURE

@@ -33,8 +33,8 @@ def test_check_prints_what_would_be_served(config: Path) -> None:
         f"{config} is valid.\n"
         "\n"
         "listens on   127.0.0.1:0\n"
-        "callers      only this machine, without a token, no web pages\n"
-        "at once      1 jobs, the others queue\n"
+        "callers      only this machine, without a token, no web pages but its own\n"
+        "at once      1 job, the others queue\n"
         f"history      {folder}/jobs.sqlite3 (the last 10000 jobs)\n"
         f"logs         {folder}/logs (at most 1048576 bytes of a stream)\n"
         "\n"
@@ -57,7 +57,7 @@ def test_check_tells_who_may_call(config: Path, monkeypatch: pytest.MonkeyPatch)
     assert "listens on   0.0.0.0:3000\n" in result.stdout
     assert (
         "callers      other machines too, with the token, by the names box.local, 10.0.0.9 too, "
-        "no web pages\n"
+        "no web pages but its own\n"
     ) in result.stdout
     assert "secret" not in result.output
 
@@ -141,7 +141,9 @@ def test_init_overwrites_nothing(tmp_path: Path, name: str) -> None:
     result = invoke("init", str(tmp_path))
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"Error: {tmp_path / name}: is there already\n"
+    assert result.stderr == (
+        f"Error: {tmp_path / name}: is there already: name another folder; nothing was written\n"
+    )
     assert (sorted(tmp_path.rglob("*")), (tmp_path / name).read_text()) == (before, "mine")
 
 

@@ -217,7 +217,7 @@ def test_a_scripts_file_that_cannot_be_used_ends_start_with_one_line(
 def test_a_scripts_file_that_is_missing_ends_start_with_one_line(tmp_path: Path) -> None:
     path = write(tmp_path, {"scriptsFile": "./gone.json"})
 
-    assert_one_line(path, f"{tmp_path}/gone.json: no such file")
+    assert_one_line(path, f"{tmp_path}/gone.json: no such file, but scriptsFile of {path} names it")
 
 
 @pytest.mark.parametrize("path", ["config.json", "scripts.json"])
@@ -226,7 +226,9 @@ def test_a_folder_in_place_of_a_file_ends_start_with_one_line(tmp_path: Path, pa
     (tmp_path / path).unlink()
     (tmp_path / path).mkdir()
 
-    assert_one_line(tmp_path / "config.json", f"{tmp_path / path}: cannot be read: Is a directory")
+    assert_one_line(
+        tmp_path / "config.json", f"{tmp_path / path}: is a folder: name the file in it"
+    )
 
 
 def test_all_faults_of_a_file_are_told_in_one_go(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_a_second_runner_on_the_same_history_is_refused_in_one_line(
         1,
         "",
         f"Error: {database}: the history of jobs cannot be opened: database is locked; "
-        "is another local runner using it?\n",
+        "stop the program that uses it, perhaps another local runner\n",
     )
     assert runner.run("echo")["status"] == "succeeded"
 

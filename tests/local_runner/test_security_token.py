@@ -62,6 +62,7 @@ def test_every_route_wants_the_token(runner: RunnerProcess, route: str) -> None:
     assert response.headers.get_all("www-authenticate") == WANTED
     if not route.startswith("HEAD"):
         assert response.refusal == (401, "UNAUTHORIZED")
+        assert b"this runner wants its token: send it as the " in response.body
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,7 @@ def test_anything_else_is_refused_without_a_word_of_the_token(
 
     assert response.refusal == (401, "UNAUTHORIZED")
     assert response.headers.get_all("www-authenticate") == WANTED
+    assert b"the token is not that of this runner: send it as the " in response.body
     assert TOKEN not in response.body.decode()
 
 

@@ -100,14 +100,21 @@ def test_a_port_in_use_is_refused_in_one_line(config: Path) -> None:
         port = taken.getsockname()[1]
         said = refused(config, f"--port={port}")
 
-    assert said == f"Error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert said == (
+        f"Error: cannot listen on 127.0.0.1:{port}: Address already in use; stop the program that "
+        "listens there, perhaps another local runner, or choose another port (--port or "
+        "server.port)\n"
+    )
 
 
-@pytest.mark.parametrize("host", ["localhost..", "127..0.1", "x" * 70, "no.such.host.invalid"])
+@pytest.mark.parametrize(
+    "host", ["localhost..", "127..0.1", "x" * 70, "no.such.host.invalid", "192.0.2.1"]
+)
 def test_a_host_that_is_none_is_refused_in_one_line(config: Path, host: str) -> None:
     said = refused(config, f"--host={host}", token=b"secret")
 
     assert said.startswith(f"Error: cannot listen on {host}:0: ")
+    assert said.endswith("; use an address of this machine (--host or server.host)\n")
 
 
 def test_a_token_that_is_not_utf_8_is_refused_in_one_line(config: Path) -> None:

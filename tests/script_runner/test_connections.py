@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import os
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -342,9 +347,43 @@ def test_a_runner_without_tls_is_unreachable_by_https(connected: Connected) -> N
 
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
         refused = threads.submit(refuse)
-        with pytest.raises(RunnerUnreachable, match=r"no connection \(ConnectError: .*SSL"):
+        said = r"no connection \(ConnectError: \[SSL: .*\)\. .* use http:// in its URL\.$"
+        with pytest.raises(RunnerUnreachable, match=said):
             connected(f"https://127.0.0.1:{listener.getsockname()[1]}").status("job_1")
         refused.result()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl here")
+def test_a_certificate_that_is_not_trusted_can_be_named(
+    connected: Connected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = tmp_path / "own.pem", tmp_path / "own.key"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=own "
+    options = f"-addext subjectAltName=IP:127.0.0.1 -out {certificate} -keyout {key}"
+    subprocess.run((make + options).split(), check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with context.wrap_socket(connection, server_side=True) as secure:
+                secure.recv(65536)
+                secure.sendall(json_response(200, documented("getJob", "succeeded")))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        served = threads.submit(serve)
+        with pytest.raises(RunnerUnreachable, match=r"If you trust it, set SSL_CERT_FILE to "):
+            connected(url).status("job_1")
+        served.result()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        served = threads.submit(serve)
+        # A client keeps what it trusts.
+        with ScriptRunner(url) as runner:
+            job_id = documented("getJob", "succeeded")["jobId"]
+            assert runner.status(job_id).status == "succeeded"
+        served.result()
 
 
 # -- through a proxy

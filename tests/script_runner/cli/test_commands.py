@@ -189,6 +189,15 @@ def test_what_cannot_be_done_ends_with_125_and_one_line(url: str, command: tuple
     assert re.fullmatch(rb"scriptctl: [^\n]+\n", result.stderr)
 
 
+def test_a_script_that_is_not_there_is_to_be_looked_for_in_the_list(url: str) -> None:
+    result = scriptctl(url, "start", "helo")
+    assert re.fullmatch(
+        rb"scriptctl: POST /run at [^\n]*: script not found: helo\. [^\n]*"
+        rb" `scriptctl scripts` lists them\.\n",
+        result.stderr,
+    )
+
+
 def test_json_is_what_the_runner_says(runner: RunnerProcess, tmp_path: Path) -> None:
     lines = [
         json.loads(line)
