@@ -12,7 +12,14 @@ import pytest
 import yaml
 
 import script_runner
-from local_runner.config import ArgsConfig, Config, RunnerConfig, ScriptConfig, ServerConfig
+from local_runner.config import (
+    ArgsConfig,
+    Config,
+    RunnerConfig,
+    ScriptConfig,
+    ServerConfig,
+    load,
+)
 from local_runner.http import protocol
 from local_runner.http.bodies import MAX_BODY_BYTES
 from local_runner.processes.local import OPEN_PIPE_SECONDS
@@ -172,6 +179,16 @@ def test_every_key_of_scripts_json_is_documented_with_its_type_and_default() -> 
     modelled = {**modelled_keys("", ScriptConfig), **modelled_keys("args.", ArgsConfig)}
 
     assert_agree(documented_keys("scripts.json"), modelled)
+
+
+def test_the_scripts_json_that_is_shown_is_valid(tmp_path: Path) -> None:
+    (shown,) = code_blocks(LOCAL_RUNNER, "json")
+    (tmp_path / "config.json").write_text('{"scriptsFile": "./scripts.json"}')
+    (tmp_path / "scripts.json").write_text(shown)
+
+    (script,) = load(tmp_path / "config.json").scripts
+
+    assert (script.id, script.path) == ("hello", str(tmp_path / "hello.sh"))
 
 
 def test_every_refusal_of_the_guard_is_documented() -> None:
