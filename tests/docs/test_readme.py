@@ -94,6 +94,7 @@ def test_every_snippet_is_known_to_these_tests() -> None:
     blocks = [block for section in read_sections(README) for block in section.code_blocks]
 
     assert [(block.language, " ".join(block.text.split()[:2])) for block in blocks] == [
+        ("sh", "git clone"),
         ("sh", "make demo"),
         ("text", "OK: 8"),
         ("sh", "pip install"),
