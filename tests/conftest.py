@@ -10,9 +10,11 @@ import pytest
 
 from scripts.mock import prism
 
-# Whoever is told to ignore it, as by nohup, has all that it starts ignore it. A handler is not
-# handed on.
+# Whoever is told to ignore a signal, as by nohup or in the background of a script, has all that it
+# starts ignore it, and some tests would wait without end. A handler is not handed on.
 signal.signal(signal.SIGHUP, lambda *_: None)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 HEAVY = ("slow", "local_runner", "flows", "contract")

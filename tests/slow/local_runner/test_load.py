@@ -164,7 +164,7 @@ def test_a_client_that_hangs_up_does_not_end_its_job(tmp_path: Path) -> None:
         body = {"scriptId": "waits", "args": [str(tmp_path / "gate")], "mode": "sync"}
         with pytest.raises(httpx.ReadTimeout):
             runner.http.post("/run", json=body, timeout=0.5)
-        (left,) = runner.http.get("/jobs").json()["jobs"]
+        (left,) = wait_until(lambda: runner.http.get("/jobs").json()["jobs"])
         later = runner.submit("quick")
         assert runner.job(later)["status"] == "queued"
 
