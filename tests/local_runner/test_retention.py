@@ -70,7 +70,7 @@ async def test_a_job_that_has_just_ended_is_kept_for_those_who_read_its_logs(
     await store.save(ended(1))
     await store.close()
     store = Store(tmp_path / "jobs.sqlite3")
-    retention = retention_of(tmp_path, store, 1, kept_seconds=0.5)
+    retention = retention_of(tmp_path, store, 1, kept_seconds=2)
 
     await end(retention, store, 2, 3, 4)
     await retention.trim()
