@@ -46,7 +46,9 @@ config_option = click.option(
     show_default=True,
     help="The configuration to use.",
 )
-host_option = click.option("--host", help="The address to listen on, instead of server.host.")
+host_option = click.option(
+    "--host", metavar="ADDRESS", help="The address to listen on, instead of server.host."
+)
 port_option = click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -103,9 +105,11 @@ def init(folder: Path) -> None:
 def start(
     path: Path, host: str | None, port: int | None, log_format: LogFormat, end_scripts: bool
 ) -> None:
-    """Serve the scripts of a configuration until Ctrl-C, SIGTERM or SIGHUP.
+    """Serve the scripts of a configuration.
 
-    Scripts that run on the agents of a cluster go on then, and the next start takes them up.
+    It serves until Ctrl-C, SIGTERM or SIGHUP, which end the scripts; a second signal kills them.
+    Jobs that wait stay queued for the next start. The scripts on the agents of a cluster go on, and
+    the next start takes them up.
     """
     config = _load(path, host, port)
     if end_scripts and config.cluster is None:
@@ -133,7 +137,7 @@ def start(
 )
 @log_format_option
 def agent(path: Path, log_format: LogFormat) -> None:
-    """Run scripts for the local runner of a cluster, on this machine.
+    """Run scripts for a cluster, on this machine.
 
     The first SIGTERM or Ctrl-C lets the scripts that run end, the second one ends them.
     """
@@ -146,7 +150,7 @@ def agent(path: Path, log_format: LogFormat) -> None:
 @config_option
 @host_option
 @port_option
-@click.option("--agent", "is_agent", is_flag=True, help="It is the configuration of an agent.")
+@click.option("--agent", "is_agent", is_flag=True, help="The file is that of an agent: agent.json.")
 def check(path: Path, host: str | None, port: int | None, is_agent: bool) -> None:
     """Check a configuration and print what would be served.
 

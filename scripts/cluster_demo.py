@@ -90,10 +90,11 @@ def workers(front: RunnerProcess, jobs: list[str]) -> dict[str, str]:
 def print_jobs(front: RunnerProcess, jobs: list[str]) -> None:
     """Print where jobs are."""
     where = workers(front, jobs)
+    width = max(map(len, jobs))
     for job_id in jobs:
         job = front.job(job_id)
         code = "" if job["code"] is None else f" ({job['code']})"
-        print(f"  {job_id}  {where.get(job_id, '-'):6} {job['status']}{code}")
+        print(f"  {job_id:{width}}  {where.get(job_id, '-'):6} {job['status']}{code}")
 
 
 def say(text: str) -> None:

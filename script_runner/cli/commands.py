@@ -39,7 +39,7 @@ def cli(ctx: click.Context) -> None:
     The runner is the one at SCRIPT_RUNNER_URL. If it wants a token:
     SCRIPT_RUNNER_URL=http://any:TOKEN@HOST:PORT
 
-    What scriptctl itself cannot do ends with 125.
+    Exit code 125: scriptctl itself could not do it.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -71,7 +71,7 @@ def _args_of_script(args: Sequence[str]) -> Sequence[str]:
 @_script_argument
 @_args_argument
 def run(options: Options, script: str, args: Sequence[str]) -> int:
-    """Run SCRIPT with ARGS, show its output as it comes, end with its exit code.
+    """Run SCRIPT, show its output as it comes, end with its exit code.
 
     All that follows SCRIPT is for the script, options too. Ctrl-C cancels the job; once more
     leaves it. On a terminal a bar shows how far it is, if it prints percentages.
@@ -92,7 +92,7 @@ def run(options: Options, script: str, args: Sequence[str]) -> int:
 @_script_argument
 @_args_argument
 def start(options: Options, script: str, args: Sequence[str]) -> int:
-    """Start SCRIPT with ARGS and print the id of the job.
+    """Start SCRIPT and print the id of the job.
 
     \b
     Example:
@@ -111,7 +111,7 @@ def start(options: Options, script: str, args: Sequence[str]) -> int:
 @_job_argument
 @click.option("--timeout", type=float, metavar="SECONDS", help="The longest wait; none by default.")
 def wait(options: Options, job: str, timeout: float | None) -> int:
-    """Wait until JOB has ended, and end with the exit code of its script.
+    """Wait for the end of JOB, and end with its script's exit code.
 
     Ends with 124 if it has not ended within --timeout (it goes on), or if the time limit of its
     script ended it; with 130 if it was cancelled. Ctrl-C ends the wait alone.
@@ -123,7 +123,7 @@ def wait(options: Options, job: str, timeout: float | None) -> int:
 @_command()
 @_job_argument
 def status(options: Options, job: str) -> int:
-    """Show JOB: its state, exit code, times, how much it wrote."""
+    """Show JOB: its status, exit code, times and sizes."""
     with options.runner() as runner:
         found = runner.status(job)
     if options.as_json:
@@ -137,8 +137,8 @@ def status(options: Options, job: str) -> int:
 
 @_command()
 @_job_argument
-@click.option("--stream", type=click.Choice(STREAMS), help="This one alone, to stdout.")
-@click.option("-f", "--follow", "is_followed", is_flag=True, help="Go on until the job ends.")
+@click.option("--stream", type=click.Choice(STREAMS), help="Only this stream, to stdout.")
+@click.option("-f", "--follow", "is_followed", is_flag=True, help="Go on until the end of the job.")
 @click.option(
     "-n",
     "--tail",
@@ -157,9 +157,10 @@ def logs(
     offset: int | None,
     limit: int | None,
 ) -> int:
-    """Print what JOB wrote, exactly: stdout to stdout, stderr to stderr.
+    """Print what JOB wrote.
 
-    Lines are counted in each stream apart.
+    Exactly what it wrote: stdout to stdout, stderr to stderr. Lines are counted in each stream
+    apart.
 
     \b
     Examples:
@@ -217,16 +218,20 @@ def cancel(options: Options, job: str) -> int:
     "--status",
     "word",
     type=click.Choice([str(word) for word in Status]),
-    help="Those of this state.",
+    help="Only jobs of this status.",
 )
-@click.option("--script", shell_complete=complete.scripts, help="Those of this script.")
-@click.option("--before", metavar="JOB", shell_complete=complete.jobs, help="Those before JOB.")
+@click.option(
+    "--script", metavar="SCRIPT", shell_complete=complete.scripts, help="Only jobs of this script."
+)
+@click.option(
+    "--before", metavar="JOB", shell_complete=complete.jobs, help="Only jobs older than JOB."
+)
 def jobs(
     options: Options, limit: int, word: str | None, script: str | None, before: str | None
 ) -> int:
     """List jobs, the newest first (local-runner only).
 
-    In a pipe: id, state, exit code, script, time, milliseconds and arguments, with tabs between
+    In a pipe: id, status, exit code, script, time, milliseconds and arguments, with tabs between
     them.
 
     \b
@@ -249,7 +254,7 @@ def jobs(
 
 @_command()
 def scripts(options: Options) -> int:
-    """List the scripts that can be run (local-runner only).
+    """List the scripts (local-runner only).
 
     In a pipe: id, mode, time limit in seconds, most at once, running, queued and description, with
     tabs between them.
@@ -267,7 +272,7 @@ def scripts(options: Options) -> int:
 
 @_command()
 def agents(options: Options) -> int:
-    """List the machines that run the scripts (local-runner with a cluster only).
+    """List the machines of a cluster (local-runner only).
 
     In a pipe: name, state, running, slots, labels and host, with tabs between them.
     """

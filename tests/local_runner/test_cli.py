@@ -166,13 +166,14 @@ def test_init_into_what_is_no_folder_is_an_error_of_one_line(tmp_path: Path) -> 
                 "SCRIPT_RUNNER_TOKEN",
                 "init Write a configuration and a first script into FOLDER.",
                 "check Check a configuration and print what would be served.",
-                "start Serve the scripts of a configuration until Ctrl-C, SIGTERM or SIGHUP.",
+                "start Serve the scripts of a configuration.",
             ],
         ),
         (
             ["start", "--help"],
             [
                 "Usage: local-runner start [OPTIONS]",
+                "It serves until Ctrl-C, SIGTERM or SIGHUP, which end the scripts;",
                 "[default: config.json]",
                 "The address to listen on, instead of server.host.",
                 "0 takes a free one.",
