@@ -5,29 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from generated_client.api.jobs import cancel_job, get_job, get_job_logs, run_script
 from generated_client.models import AcceptedJob, Job, LogPage
+from script_runner._async_http import AsyncHttpClient
 from script_runner._base import DEFAULTS, BaseRunner
 from script_runner._call import AnyOperation, ModelT, Operation
 from script_runner._explain import FAILURES, PYTHON_HINTS, Hints
-from script_runner._http import AsyncHttpClient
 from script_runner._settings import DEFAULT_URL, Settings
-from script_runner._waiting import (
-    Ended,
-    GetJob,
-    Listener,
-    OnLine,
-    OnNotice,
-    OnPoll,
-    OnProgress,
-    OnText,
-    Sleep,
-    Steps,
-)
-from script_runner.errors import ScriptRunnerError
 from script_runner.logs import LogLines, PageRequest, Reading, Stream
+
+if TYPE_CHECKING:
+    from script_runner._taking import OnLine, OnNotice, OnPoll, OnProgress, OnText
 
 T = TypeVar("T")
 KindT = TypeVar("KindT")
@@ -108,9 +98,19 @@ class AsyncScriptRunner(BaseRunner):
         read_from: Mapping[Stream, int] | None = None,
     ) -> Job:
         """Wait until a job has ended."""
+        # Here, for most processes never wait.
+        from script_runner._taking import Listener, Poll, take_async
+        from script_runner._waiting import GetJob
+
+        async def call(step: Poll) -> Job | LogPage:
+            if isinstance(step, GetJob):
+                return await self.call(get_job, job_id, timeout=step.timeout)
+            return await self._page(job_id, step)
+
         listener = Listener(on_line, on_progress, on_poll, on_text, on_notice)
         wait = self._wait(job_id, timeout, max_lines, read_from)
-        return await self._take(job_id, wait.steps(with_output=listener.wants_output), listener)
+        steps = wait.steps(with_output=listener.wants_output)
+        return await take_async(steps, listener, call, asyncio.sleep)
 
     async def lines(
         self, job_id: str, stream: Stream = "stdout", *, offset: int = 0, limit: int = 100
@@ -181,27 +181,3 @@ class AsyncScriptRunner(BaseRunner):
         except StopIteration as end:
             result: T = end.value
             return result
-
-    async def _take(self, job_id: str, steps: Steps, listener: Listener) -> Job:
-        """Take the steps of a wait."""
-        step = next(steps)
-        while not isinstance(step, Ended):
-            if isinstance(step, GetJob | PageRequest):
-                try:
-                    got = await self._poll(job_id, step)
-                except ScriptRunnerError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(got)
-                continue
-            if isinstance(step, Sleep):
-                await asyncio.sleep(step.seconds)
-            elif (heard := listener.hear(step)) is not None:
-                await heard
-            step = next(steps)
-        return step.job
-
-    async def _poll(self, job_id: str, step: GetJob | PageRequest) -> Job | LogPage:
-        if isinstance(step, GetJob):
-            return await self.call(get_job, job_id, timeout=step.timeout)
-        return await self._page(job_id, step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from generated_client.models import Job, RunRequest, RunRequestMode
 from script_runner._address import address_of
@@ -10,7 +11,6 @@ from script_runner._call import Calls
 from script_runner._explain import PYTHON_HINTS, Hints
 from script_runner._settings import DEFAULT_URL, Settings
 from script_runner._validation import path_argument, seconds, stream, string, strings, whole_number
-from script_runner._waiting import Wait
 from script_runner.logs import (
     STREAMS,
     LineIndexes,
@@ -21,6 +21,9 @@ from script_runner.logs import (
     read_lines,
     read_output,
 )
+
+if TYPE_CHECKING:
+    from script_runner._waiting import Wait
 
 DEFAULTS = Settings()
 
@@ -94,6 +97,8 @@ class BaseRunner:
         max_lines: int | None,
         read_from: Mapping[Stream, int] | None,
     ) -> Wait:
+        from script_runner._waiting import Wait
+
         limit = self.settings.wait_seconds if timeout is None else timeout
         return Wait(
             path_argument("job_id", job_id),

@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from generated_client import Client
 from generated_client.models import Error, RunRequest
 from generated_client.types import Response
 from script_runner._address import Address
 from script_runner._explain import FailedCall, Hints, one_line
-from script_runner._http import AsyncHttpClient, HttpClient
+from script_runner._http import HttpClient
 from script_runner._redaction import Redaction
 from script_runner._settings import LONGEST_TIMEOUT_SECONDS, Settings
 from script_runner._validation import check_response, path_argument, seconds
+
+if TYPE_CHECKING:
+    from script_runner._async_http import AsyncHttpClient
 
 ModelT = TypeVar("ModelT")
 

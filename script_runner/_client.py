@@ -6,7 +6,7 @@ import time
 import weakref
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from generated_client.api.jobs import cancel_job, get_job, get_job_logs, run_script
 from generated_client.models import AcceptedJob, Job, LogPage
@@ -15,20 +15,11 @@ from script_runner._call import AnyOperation, ModelT, Operation
 from script_runner._explain import FAILURES, PYTHON_HINTS, Hints
 from script_runner._http import HttpClient
 from script_runner._settings import DEFAULT_URL, Settings
-from script_runner._waiting import (
-    Ended,
-    GetJob,
-    Listener,
-    OnLine,
-    OnNotice,
-    OnPoll,
-    OnProgress,
-    OnText,
-    Sleep,
-    Steps,
-)
-from script_runner.errors import RunnerUnreachable, ScriptRunnerError
+from script_runner.errors import RunnerUnreachable
 from script_runner.logs import LogLines, PageRequest, Reading, Stream
+
+if TYPE_CHECKING:
+    from script_runner._taking import OnLine, OnNotice, OnPoll, OnProgress, OnText
 
 T = TypeVar("T")
 KindT = TypeVar("KindT")
@@ -88,6 +79,10 @@ class ScriptRunner(BaseRunner):
     def _check_not_broken_off(self) -> None:
         if self._broken_off is not None:
             raise RunnerUnreachable(f"{self.url}: {self._broken_off}")
+
+    def _sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+        self._check_not_broken_off()
 
     # -- the verbs
 
@@ -185,9 +180,19 @@ class ScriptRunner(BaseRunner):
             WaitTimedOut: If the job has not ended in time; it goes on.
             ScriptRunnerError: See `call`.
         """
+        # Here, for most processes never wait.
+        from script_runner._taking import Listener, Poll, take
+        from script_runner._waiting import GetJob
+
+        def call(step: Poll) -> Job | LogPage:
+            if isinstance(step, GetJob):
+                return self.call(get_job, job_id, timeout=step.timeout)
+            return self._page(job_id, step)
+
         listener = Listener(on_line, on_progress, on_poll, on_text, on_notice)
         wait = self._wait(job_id, timeout, max_lines, read_from)
-        return self._take(job_id, wait.steps(with_output=listener.wants_output), listener)
+        steps = wait.steps(with_output=listener.wants_output)
+        return take(steps, listener, call, self._sleep)
 
     def lines(
         self, job_id: str, stream: Stream = "stdout", *, offset: int = 0, limit: int = 100
@@ -302,28 +307,3 @@ class ScriptRunner(BaseRunner):
         except StopIteration as end:
             result: T = end.value
             return result
-
-    def _take(self, job_id: str, steps: Steps, listener: Listener) -> Job:
-        """Take the steps of a wait."""
-        step = next(steps)
-        while not isinstance(step, Ended):
-            if isinstance(step, GetJob | PageRequest):
-                try:
-                    got = self._poll(job_id, step)
-                except ScriptRunnerError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(got)
-                continue
-            if isinstance(step, Sleep):
-                time.sleep(step.seconds)
-                self._check_not_broken_off()
-            else:
-                listener.hear(step)
-            step = next(steps)
-        return step.job
-
-    def _poll(self, job_id: str, step: GetJob | PageRequest) -> Job | LogPage:
-        if isinstance(step, GetJob):
-            return self.call(get_job, job_id, timeout=step.timeout)
-        return self._page(job_id, step)

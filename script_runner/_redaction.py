@@ -15,7 +15,8 @@ MAX_DECODINGS = 4
 LONGEST_ESCAPE = 16
 r"""The most bytes that stand for one character of a secret, such as `\\ud83d\\ude00`."""
 
-_ESCAPE = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_ESCAPE = r"(?s)\\+(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|(.))"
+# Not compiled here, for most processes have no error to redact.
 
 
 class Redaction:
@@ -58,8 +59,8 @@ def _decoded(text: str) -> Iterator[str]:
         yield urllib.parse.unquote_plus(text)
         yield text.encode("latin-1", "replace").decode("utf-8", "replace")
         unquoted = html.unescape(urllib.parse.unquote(text))
-        yield _ESCAPE.sub(lambda escape: _CONTROLS.get(escape[4], escape[0]), unquoted)
-        decoded = _ESCAPE.sub(_unescaped, unquoted)
+        yield re.sub(_ESCAPE, lambda escape: _CONTROLS.get(escape[4], escape[0]), unquoted)
+        decoded = re.sub(_ESCAPE, _unescaped, unquoted)
         # Two escapes may stand for the halves of one character.
         decoded = decoded.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if decoded == text:

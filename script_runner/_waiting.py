@@ -7,10 +7,9 @@ thrown into it.
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +23,8 @@ from script_runner.errors import (
     ScriptRunnerError,
     WaitTimedOut,
 )
-from script_runner.logs import (
-    Follower,
-    Line,
-    Log,
-    Notice,
-    PageRequest,
-    Progress,
-    Stream,
-    Text,
-    output_of,
-)
+from script_runner.logs import Log, PageRequest, Stream, output_of
+from script_runner.logs._follow import Follower, Line, Notice, Progress, Text
 
 _END_IS_MISSING = "… the end is not shown here; the log of the job has it."
 
@@ -75,44 +65,6 @@ Seen = Polled | Text | Line | Progress
 
 Step = GetJob | PageRequest | Sleep | Seen | Ended
 Steps = Generator[Step, Any, None]
-
-OnText = Callable[[str, Stream], Awaitable[None] | None]
-OnLine = Callable[[str, Stream], Awaitable[None] | None]
-OnNotice = Callable[[str], Awaitable[None] | None]
-OnProgress = Callable[[float], Awaitable[None] | None]
-OnPoll = Callable[[Job], Awaitable[None] | None]
-
-
-@dataclass(frozen=True)
-class Listener:
-    """Whom a wait tells what it has seen; see `ScriptRunner.wait`."""
-
-    on_line: OnLine | None = None
-    on_progress: OnProgress | None = None
-    on_poll: OnPoll | None = None
-    on_text: OnText | None = None
-    on_notice: OnNotice | None = None
-
-    @property
-    def wants_output(self) -> bool:
-        """Whether the logs must be read."""
-        return any((self.on_line, self.on_progress, self.on_text))
-
-    def hear(self, step: Seen) -> Awaitable[None] | None:
-        """Call the function for what was seen; one of a coroutine is to be awaited."""
-        result = None
-        match step:
-            case Text(text, stream) if self.on_text is not None:
-                result = self.on_text(text, stream)
-            case Notice(text) if self.on_notice is not None:
-                result = self.on_notice(text)
-            case Line(text, stream) if self.on_line is not None:
-                result = self.on_line(text, stream)
-            case Progress(percent) if self.on_progress is not None:
-                result = self.on_progress(percent)
-            case Polled(job) if self.on_poll is not None:
-                result = self.on_poll(job)
-        return result if inspect.isawaitable(result) else None
 
 
 @dataclass(frozen=True)

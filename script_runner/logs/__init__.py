@@ -4,7 +4,6 @@ What reads a log is a generator that yields each `PageRequest` and is sent its `
 clients do the asking, one with threads and one with asyncio.
 """
 
-from script_runner.logs._follow import Follower, Following, Line, Notice, Progress, Text
 from script_runner.logs._index import LineIndex, LineIndexes, LogLines, read_lines
 from script_runner.logs._text import (
     STREAMS,
@@ -20,20 +19,14 @@ from script_runner.logs._text import (
 
 __all__ = [
     "STREAMS",
-    "Follower",
-    "Following",
-    "Line",
     "LineIndex",
     "LineIndexes",
     "Log",
     "LogLines",
-    "Notice",
     "Page",
     "PageRequest",
-    "Progress",
     "Reading",
     "Stream",
-    "Text",
     "output_of",
     "read_lines",
     "read_output",

@@ -7,8 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from script_runner import InvalidResponse, Settings
-from script_runner.logs import Follower, Line, PageRequest, Progress, Text
-from script_runner.logs._follow import TAIL_CHARACTERS, last_percent
+from script_runner.logs import PageRequest
+from script_runner.logs._follow import (
+    TAIL_CHARACTERS,
+    Follower,
+    Line,
+    Progress,
+    Text,
+    last_percent,
+)
 from tests.script_runner.log_strategies import QUICK, logs, sizes
 from tests.script_runner.page_server import MemoryLog, lines_in, log_of
 

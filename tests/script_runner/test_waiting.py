@@ -30,7 +30,7 @@ from script_runner import (
     connect,
 )
 from script_runner._waiting import Ended, GetJob, Sleep, Wait
-from script_runner.logs import Notice
+from script_runner.logs._follow import Notice
 from scripts.runner_process import RunnerProcess
 from scripts.waiting import wait_until
 from tests.script_runner.documented import documented
