@@ -48,7 +48,7 @@ MAX_TIMEOUT_SECONDS = 365 * 24 * 3600
 """The longest `timeoutSec`; timers of the operating system overflow far beyond it."""
 
 REPLICATED_LEASE_SECONDS = 15
-"""The shortest lease where several brokers must agree, in seconds."""
+"""The shortest lease if several brokers must agree, in seconds."""
 
 LOG_LIMITS = ("maxLogBytesPerStream", "stdoutMaxBytes", "stderrMaxBytes")
 """The limit of a log, and what other script-runners called it before."""
@@ -144,7 +144,7 @@ class ScriptConfig(Strict):
     args: ArgsConfig = Field(default_factory=ArgsConfig)
     """Which arguments it takes."""
     labels: Annotated[tuple[Label, ...], Field(strict=False)] = ()
-    """With a cluster: it runs only where an agent has all of these."""
+    """With a cluster: it runs only on agents that have all of these."""
 
 
 Scripts = Annotated[tuple[ScriptConfig, ...], Field(strict=False)]

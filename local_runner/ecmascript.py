@@ -19,7 +19,7 @@ _PREFIXED = re.compile(r"0x[0-9a-f]+|0o[0-7]+|0b[01]+", re.ASCII | re.IGNORECASE
 
 
 def number(text: str) -> float:
-    """What `Number(text)` is; NaN where the text is no number."""
+    """What `Number(text)` is; NaN if the text is no number."""
     text = text.strip(_SPACE)
     if not text:
         return 0.0

@@ -44,7 +44,7 @@ class _Stderr(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have a line written, or dropped where too many wait."""
+        """Have a line written, or dropped if too many wait."""
         line = self.format(record)
         with self._changed:
             if self._waiting + len(line) > MAX_WAITING_CHARACTERS:
@@ -90,7 +90,7 @@ class _Stderr(logging.Handler):
 
 def _write(data: bytes) -> None:
     """Write all to stderr; what cannot be written is lost."""
-    # There is none where the runner was started with it closed.
+    # There is none if the runner was started with it closed.
     while data and sys.stderr is not None:
         try:
             data = data[os.write(sys.stderr.fileno(), data) :]

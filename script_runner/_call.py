@@ -125,7 +125,9 @@ class Call:
             # Its status makes a RequestRejected of it.
             raise TypeError("an error came")
         if returns is not None and type(model) is not returns:
-            raise TypeError(f"{type(model).__name__} came where {returns.__name__} was wanted")
+            raise TypeError(
+                f"{type(model).__name__} came, not the {returns.__name__} that was wanted"
+            )
         check_response(model, self._asked)
         return model
 

@@ -123,7 +123,7 @@ def pool_of(
 ) -> P:
     """A pool of httpcore, which here only makes the connections."""
     options: dict[str, Any] = {
-        # Reading the certificates takes 17 ms, so only where they are of use.
+        # Reading the certificates takes 17 ms, so only if they are of use.
         "ssl_context": _tls() if address.url.scheme == "https" else None,
         "keepalive_expiry": settings.keep_alive_seconds,
         "network_backend": backend,

@@ -51,7 +51,7 @@ class Hints:
     """What the last sentence of a message tells its reader to use; blocks have words of their own.
 
     Attributes:
-        url: What the URL of the runner is called where it is given.
+        url: What the URL of the runner is called by who gives it.
         long_script: What to use in place of a sync run that takes too long.
         go_on: What can be done with a job that has not ended when a wait is over.
         token: How the runner's token is given; a sentence.
@@ -195,7 +195,7 @@ class FailedCall:
         return failure
 
     def _rejected(self, status: int) -> RequestRejected:
-        """The error for an HTTP error, with the runner's code and message where it gave them."""
+        """The error for an HTTP error, with the runner's code and message if it gave them."""
         code, message = self._error_of_runner()
         sentence = one_line(message or "").rstrip(".")
         said = (

@@ -64,7 +64,7 @@ def generate_into(folder: Path, root: Path) -> Path:
     )
     if generator.returncode != 0:
         raise GenerationFailed(generator.stdout.strip())
-    # The generator marks a package as typed only where it also writes a pyproject.toml.
+    # The generator marks a package as typed only if it also writes a pyproject.toml.
     (package / "py.typed").touch()
     return package
 

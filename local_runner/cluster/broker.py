@@ -30,7 +30,7 @@ class Broker:
 
     Attributes:
         urls: `nats://host:port` or `tls://host:port`, one for each broker.
-        tls: What is trusted and shown where a URL is `tls://`.
+        tls: What is trusted and shown if a URL is `tls://`.
         nats_credentials: A credentials file of NATS itself, or None.
         inbox: The subject under which responses come.
     """
@@ -71,7 +71,7 @@ class BrokerClient(Client):
         return self._reading_task is not None and not self._reading_task.done()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        # nats-py goes on without TLS where the broker, or who sits between, does not ask for it.
+        # nats-py goes on without TLS if the broker, or who sits between, does not ask for it.
         if self.demands_tls and initial_connection and not info.get("tls_required"):
             raise nats.errors.SecureConnWantedError
         await super()._process_info(info, initial_connection)

@@ -26,7 +26,7 @@ def catalog_of(labels: tuple[str, ...], scripts: Iterable[ScriptConfig]) -> Cata
 
 
 def digest_of_file(path: str) -> str:
-    """Short for a script file; "" where it cannot be read."""
+    """Short for a script file; "" if it cannot be read."""
     try:
         status = Path(path).stat()
         return _digest(path, (status.st_ino, status.st_size, status.st_mtime_ns))

@@ -23,7 +23,7 @@ class AgentConfig(BrokerConfig):
     slots: Annotated[int, Field(ge=1, le=10_000)] = 1
     """The most scripts that run at once."""
     labels: Annotated[tuple[Label, ...], Field(strict=False)] = ()
-    """What this machine has and others lack; a script with labels runs only where they all are."""
+    """What this machine has and others lack; a script with labels runs only if it has them all."""
     scripts_file: FilePath
     """The scripts this agent may run, as in a local runner; no other ones ever are."""
     spool_dir: FilePath = "./spool"

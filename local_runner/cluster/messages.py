@@ -31,7 +31,7 @@ BEAT = "runner.fronts.beat"
 """The hello of the front itself, for the stream of the leases."""
 
 LEASES = "RUNNER_LEASES"
-"""The stream that holds the last `hello` of each machine, where a quorum of brokers must agree."""
+"""The stream that holds the last `hello` of each machine if a quorum of brokers must agree."""
 
 NAME = r"[A-Za-z0-9_-]{1,64}"
 """How a machine may be called: it is a token of a subject."""
@@ -155,7 +155,7 @@ class Catalog(_Message):
     host: Annotated[str, Field(max_length=300)]
     labels: tuple[Name, ...]
     scripts: dict[str, Digest]
-    """What its `scripts.json` lists, with a digest of each script file; "" where there is none."""
+    """What its `scripts.json` lists, with a digest of each script file; "" if there is none."""
 
     @property
     def digest(self) -> str:
@@ -226,7 +226,7 @@ class Recorded(_Message):
     ok: bool
     stdout_next: Bytes = 0
     stderr_next: Bytes = 0
-    """Where ok is False: how many bytes of the streams the front has."""
+    """If ok is False: how many bytes of the streams the front has."""
 
 
 class Gone(_Message):

@@ -1,4 +1,4 @@
-"""Where several brokers must agree on who is alive: the stream of the leases.
+"""If several brokers must agree on who is alive: the stream of the leases.
 
 It holds the last hello of each machine. Its leader takes a hello only when the majority has it, so
 whoever is cut off with a minority of the brokers learns that its lease is not renewed; and whoever

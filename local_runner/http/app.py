@@ -131,7 +131,7 @@ def application(config: Config, scheduler: Scheduler, token: str | None) -> ASGI
 
 
 def _cors(origins: Sequence[str]) -> list[Middleware]:
-    """What lets the pages of some origins read the responses; nothing where there is none."""
+    """What lets the pages of some origins read the responses; nothing if there is none."""
     if not origins:
         return []
     return [

@@ -66,7 +66,7 @@ def encode(content: WireModel | Mapping[str, object]) -> bytes:
 
 
 def parse_body(raw: bytes) -> dict[str, Any]:
-    """The JSON object of a request body; empty where there is no body, or it is no object.
+    """The JSON object of a request body; empty if there is no body, or it is no object.
 
     Raises:
         InvalidJson: If it is not JSON.

@@ -15,7 +15,7 @@ MAX_UNSENT_BYTES = 64 * 1024 * 1024
 """The most that is held in responses that are not sent yet; who needs more waits for others."""
 
 SLOW_SECONDS = 1.0
-"""A caller that has read nothing for so long is cut off where others wait for it."""
+"""A caller that has read nothing for so long is cut off if others wait for it."""
 
 
 Make = Callable[[], Awaitable[bytes]]

@@ -194,7 +194,7 @@ class BoundedProtocol(H11Protocol):
     def _parse_head(self) -> None:
         """Parse a head that is complete, and not a byte of the body: the head may be refused."""
         self._unset_keepalive_if_required()
-        # h11 holds the begin of it where it came together with the last chunk of a body.
+        # h11 holds the begin of it if it came together with the last chunk of a body.
         held = self.conn.trailing_data[0]
         head = held + self._unparsed if held else self._unparsed
         end = HEAD_END.search(head, self._scanned)

@@ -11,13 +11,13 @@ MAX_INTEGER = 2**63 - 1
 
 
 def text_of(request: Request, name: str) -> str:
-    """The first value of a query parameter, `""` where there is none."""
+    """The first value of a query parameter, `""` if there is none."""
     values = request.query_params.getlist(name)
     return values[0] if values else ""
 
 
 def integer_of(request: Request, name: str, *, least: int, default: int) -> int:
-    """A number, or the default where it is none, has a fraction, or is too small."""
+    """A number, or the default if it is none, has a fraction, or is too small."""
     text = text_of(request, name)
     value = ecmascript.integer(text) if text else None
     return default if value is None or value < least else min(value, MAX_INTEGER)

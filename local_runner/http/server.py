@@ -64,7 +64,7 @@ def listen(config: ServerConfig) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             config.host, config.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
         )[0]
-        # Not create_server: asyncio sends small responses at once only where the protocol is named.
+        # Not create_server: asyncio sends small responses at once only if the protocol is named.
         listener = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"

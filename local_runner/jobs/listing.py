@@ -39,7 +39,7 @@ class JobList:
 
     jobs: list[JobRecord]
     next_before: str | None
-    """What `before` must be for the jobs that follow; None where there are none."""
+    """What `before` must be for the jobs that follow; None if there are none."""
 
 
 @dataclass(frozen=True)

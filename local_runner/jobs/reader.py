@@ -52,7 +52,7 @@ class Reader:
         self._disk = disk
 
     async def job(self, job_id: str) -> JobRecord | None:
-        """A job as it is now, or None where there is none of that id."""
+        """A job as it is now, or None if there is none of that id."""
         if live := self._live.all.get(job_id):
             return await live.preview()
         return await self._store.get(job_id)

@@ -19,7 +19,7 @@ class CannotStart(Exception):
     """A script that could not be started; the message becomes the end of its stderr.
 
     Attributes:
-        code: The exit code to record, None where there is none.
+        code: The exit code to record, None if there is none.
     """
 
     def __init__(self, message: str, code: int | None) -> None:

@@ -153,7 +153,7 @@ class ScriptProcess:
     # -- its exit
 
     def _watch_for_exit(self) -> None:
-        """Have `_exited` set when the script ends: by the system where it can, or by a thread."""
+        """Have `_exited` set when the script ends: by the system if it can, or by a thread."""
         try:
             self._pidfd = os.pidfd_open(self.pid)
         except (AttributeError, OSError):

@@ -111,7 +111,7 @@ class Store:
         )
 
     async def get(self, job_id: str) -> JobRecord | None:
-        """Read a job, or None where there is none of that id."""
+        """Read a job, or None if there is none of that id."""
         query = f"{_SELECT} WHERE job_id = ?"
         found = await self._database.do(lambda connection: _records(connection, query, job_id))
         return found[0] if found else None

@@ -1,4 +1,4 @@
-"""What scriptctl ends with, and the sentence that says why where the script has no exit code."""
+"""What scriptctl ends with, and the sentence that says why if the script has no exit code."""
 
 from __future__ import annotations
 

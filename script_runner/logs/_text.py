@@ -2,7 +2,7 @@
 
 A page may begin and end inside a character. What is inside it decodes right all the same: in
 UTF-8 the state of a decoder depends on the last three bytes only, and a newline byte is never part
-of another character. So text is lost only where a character lies across the end of a page; such a
+of another character. So text is lost only if a character lies across the end of a page; such a
 page is used up to the begin of that character, where the next page begins.
 """
 

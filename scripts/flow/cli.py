@@ -96,7 +96,7 @@ def _finish(run: FlowRun, timeout: float, as_json: bool) -> int:
 
 
 def _urls(flow: Flow, url: str | None) -> dict[tuple[str, str], Any]:
-    # Only where the flow has the input: to add it would hide that OOMOL never runs the node.
+    # Only if the flow has the input: to add it would hide that OOMOL never runs the node.
     nodes = [node for node in flow.nodes.values() if URL_HANDLE in node.inputs]
     return {} if url is None else {(node.node_id, URL_HANDLE): url for node in nodes}
 

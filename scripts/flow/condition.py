@@ -139,7 +139,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _contains(left: Any, right: Any) -> bool | None:
-    """Whether a string or a list contains a value; None where the question has no meaning."""
+    """Whether a string or a list contains a value; None if the question has no meaning."""
     if right is None:
         return None
     if isinstance(left, list):

@@ -139,7 +139,7 @@ def test_an_operation_called_wrong_is_a_type_error(connected: Connected) -> None
 def test_another_model_than_wanted_is_an_invalid_response(connected: Connected) -> None:
     with MisbehavingServer(lambda _: [JOB]) as server, pytest.raises(InvalidResponse) as caught:
         connected(server.url).call(run_script, body=RunRequest("a"), returns=AcceptedJob)
-    assert "response 200 is not as described: Job came where AcceptedJob was wanted" in str(
+    assert "response 200 is not as described: Job came, not the AcceptedJob that was wanted" in str(
         caught.value
     )
 
