@@ -1,4 +1,7 @@
-"""The command line of the measurements: `python -m benchmarks [--full] [--only NAME]`."""
+"""The command line of the measurements: `python -m benchmarks [--full] [--only NAME]`.
+
+With `--url` it measures a script-runner that runs already, whichever it is, and writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks import calls, cluster, jobs, lists, logs, waits
+from benchmarks import calls, cluster, jobs, lists, logs, open_page, waits
 from benchmarks.figures import SUBJECTS, Plot, Row, Settings, Subject
 from benchmarks.measuring import BenchmarkFailed, machine
 from benchmarks.plots import write_plot
 from benchmarks.report import PLOTS_FOLDER, Found, lines_of, page
 from scripts.blocks import ROOT
 
-MODULES = (calls, logs, jobs, lists, waits, cluster)
+MODULES = (calls, logs, jobs, lists, open_page, waits, cluster)
 """Each adds its subjects when it is imported."""
 
 PAGE = "benchmarks.md"
@@ -35,12 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
     # One row alone would leave the page without the others.
-    output = options.output or (None if options.only else ROOT / "docs")
+    output = options.output or (None if options.only or options.url else ROOT / "docs")
     if output is not None and importlib.util.find_spec("matplotlib") is None:
         print("the plots need matplotlib: run `make bench`", file=sys.stderr)
         return 1
     chosen = [one for one in SUBJECTS if options.only in (None, one.name)]
     try:
+        if options.url:
+            for line in jobs.rates_of_any(options.url, options.script):
+                print(line, flush=True)
+            return 0
         measured = _measure_all(chosen, full=options.full)
     except BenchmarkFailed as failure:
         print(f"benchmark failed: {failure}", file=sys.stderr)
@@ -66,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", type=Path, help=f"the folder of {PAGE} and its plots, instead of docs/"
     )
+    parser.add_argument("--url", help="measure short jobs of the script-runner at this URL alone")
+    parser.add_argument("--script", default="quick", help="the script that these jobs run")
     return parser
 
 

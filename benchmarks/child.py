@@ -5,7 +5,6 @@ Run as `python -m benchmarks.child WORK URL JOB [NUMBER]...`; prints seconds and
 
 from __future__ import annotations
 
-import itertools
 import sys
 import threading
 from collections.abc import Callable
@@ -19,9 +18,6 @@ from script_runner import connect
 PAGE_BYTES = 1024 * 1024
 """The largest page of the wire."""
 
-Work = tuple[Callable[[], object], Callable[[], object]]
-"""What opens a connection, and what reads."""
-
 
 def page_of(client: httpx.Client, url: str, job_id: str, offset: int, limit: int) -> dict[str, int]:
     """One page of a log by a bare client, parsed."""
@@ -30,9 +26,10 @@ def page_of(client: httpx.Client, url: str, job_id: str, offset: int, limit: int
     return page
 
 
-def one_pass(url: str, job_id: str) -> Work:
+def one_pass(url: str, job_id: str) -> Callable[[], None]:
     """All of a log by a bare client, in the largest pages; each is parsed and dropped."""
     client = httpx.Client()
+    client.get(f"{url}/jobs/{job_id}").json()
 
     def read() -> None:
         offset, size = 0, 1
@@ -40,65 +37,53 @@ def one_pass(url: str, job_id: str) -> Work:
             page = page_of(client, url, job_id, offset, PAGE_BYTES)
             offset, size = page["nextOffset"], page["totalSize"]
 
-    return lambda: client.get(f"{url}/jobs/{job_id}").json(), read
+    return read
 
 
-def page(url: str, job_id: str, first: int, lines: int) -> Work:
-    """One page of lines by `get-job-logs`."""
-
-    def read() -> None:
-        outputs = call_block("get-job-logs", url, job_id=job_id, offset=first, limit=lines)
-        assert len(outputs["logs"]) == lines, f"{len(outputs['logs'])} lines instead of {lines}"
-
-    return lambda: call_block("get-job-status", url, job_id=job_id), read
-
-
-def walk(url: str, job_id: str, total: int, lines: int) -> Work:
-    """All lines by `get-job-logs`, so many a call."""
+def lines(url: str, job_id: str, first: int, end: int, at_once: int) -> Callable[[], None]:
+    """Some lines of a log by `get-job-logs`, so many a call."""
+    call_block("get-job-status", url, job_id=job_id)
 
     def read() -> None:
-        for offset in range(0, total, lines):
-            logs = call_block("get-job-logs", url, job_id=job_id, offset=offset, limit=lines)
-            assert len(logs["logs"]) == min(lines, total - offset), offset
+        for offset in range(first, end, at_once):
+            outputs = call_block("get-job-logs", url, job_id=job_id, offset=offset, limit=at_once)
+            assert len(outputs["logs"]) == min(at_once, end - offset), offset
 
-    return lambda: call_block("get-job-status", url, job_id=job_id), read
+    return read
 
 
-def output(url: str, job_id: str) -> Work:
+def output(url: str, job_id: str) -> Callable[[], object]:
     """The whole output as `run-script-sync` reads it when the script has ended."""
     runner = connect(url)
     job = runner.call(get_job, job_id)
-    return lambda: runner.call(get_job, job_id), lambda: runner.output(job, "stdout")
+    return lambda: runner.output(job, "stdout")
 
 
-WORKS: dict[str, Callable[..., Work]] = {
-    "pass": one_pass,
-    "page": page,
-    "walk": walk,
-    "output": output,
-}
-
-
-def readers(url: str, job_id: str, count: int) -> None:
-    """Read the largest pages of a log by so many connections, until stdin is closed."""
+def readers(url: str, job_id: str, count: int) -> Callable[[], object]:
+    """The largest page of a log by so many connections, again and again, until stdin is closed."""
 
     def read() -> None:
         with httpx.Client(timeout=120) as client:
-            for _ in itertools.count():
+            while True:
                 client.get(f"{url}/jobs/{job_id}/logs?limit={PAGE_BYTES}").raise_for_status()
 
     for _ in range(count):
         threading.Thread(target=read, daemon=True).start()
-    sys.stdin.read()
+    return sys.stdin.read
+
+
+WORKS: dict[str, Callable[..., Callable[[], object]]] = {
+    "pass": one_pass,
+    "lines": lines,
+    "output": output,
+    "readers": readers,
+}
+"""Each opens a connection, and returns what reads."""
 
 
 def main(work: str, url: str, job_id: str, *numbers: str) -> None:
     """Open a connection, read, print what it took."""
-    if work == "readers":
-        readers(url, job_id, *map(int, numbers))
-        return
-    open_connection, read = WORKS[work](url, job_id, *map(int, numbers))
-    open_connection()
+    read = WORKS[work](url, job_id, *map(int, numbers))
     before = resident()
     seconds = seconds_of(read)
     print(seconds, max(0, most_resident() - before))

@@ -99,8 +99,8 @@ def _compared(settings: Settings, front: RunnerProcess) -> Iterator[Row]:
     local = runner_in(settings.folder / "local", SCRIPTS, maxConcurrent=SLOTS * TABLE_AGENTS)
     with (
         local,
-        contextlib.closing(LeanClient(front)) as far,
-        contextlib.closing(LeanClient(local)) as near,
+        LeanClient(front.url) as far,
+        LeanClient(local.url) as near,
     ):
         seconds = timed_in_turns({"far": far.run, "near": near.run}, rounds=100)
         rate, local_rate = rate_of(front, "quick", JOBS), rate_of(local, "quick", JOBS)

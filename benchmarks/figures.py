@@ -11,7 +11,7 @@ from typing import Literal
 Unit = Literal["ratio", "s", "ms", "%", "MB"]
 
 _DIGITS: dict[Unit, int] = {"ratio": 2, "s": 2, "ms": 0, "%": 1, "MB": 1}
-"""Digits behind the point. A figure is judged as it is printed."""
+"""Digits behind the point; a figure below 10 ms has two."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Row:
         what: What was measured.
         measured: What came out, with its unit.
         compared: What it is compared with and what came out there; "" for nothing.
-        figure: The ratio of both, or what was measured if there is nothing to compare it with.
+        figure: The ratio of both, or what was measured if there is nothing to compare it with;
+            None if it could not be measured, of which `measured` has the reason.
         unit: The unit of `figure`.
         most: The target: what `figure` may be at most.
         least: The target: what `figure` must be at least.
@@ -31,15 +32,17 @@ class Row:
     what: str
     measured: str
     compared: str
-    figure: float
+    figure: float | None
     unit: Unit = "ratio"
     most: float | None = None
     least: float | None = None
 
     @property
     def shown_figure(self) -> str:
-        """The figure with its unit."""
-        return _with_unit(f"{self.figure:.{_DIGITS[self.unit]}f}", self.unit)
+        """The figure with its unit, "" if there is none."""
+        if self.figure is None:
+            return ""
+        return _with_unit(f"{self.figure:.{self._digits}f}", self.unit)
 
     @property
     def shown_target(self) -> str:
@@ -50,12 +53,17 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Whether the printed figure keeps its target, "" if there is none."""
-        printed = round(self.figure, _DIGITS[self.unit])
-        if self.most is None and self.least is None:
+        """Whether the printed figure keeps its target, "" if there is none of the two."""
+        if self.figure is None or (self.most is None and self.least is None):
             return ""
+        printed = round(self.figure, self._digits)
         is_kept = printed <= self.most if self.most is not None else printed >= (self.least or 0)
         return "reached" if is_kept else "missed"
+
+    @property
+    def _digits(self) -> int:
+        is_short = self.unit == "ms" and self.figure is not None and self.figure < 10
+        return 2 if is_short else _DIGITS[self.unit]
 
 
 def _with_unit(number: str, unit: Unit) -> str:

@@ -1,17 +1,16 @@
-"""Short jobs of the local runner: one after another, of many clients, with a long history."""
+"""Short jobs: one after another, of many clients, with a long history."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from benchmarks.figures import Plot, Row, Settings, duration, quicker, short, slower, subject
+from benchmarks.figures import Plot, Row, Settings, quicker, short, slower, subject
 from benchmarks.measuring import (
     MEGABYTE,
     LeanClient,
@@ -27,7 +26,8 @@ from scripts.runner_process import RunnerProcess
 
 SCRIPT = {"quick": "echo done"}
 SLICE_JOBS = 40
-CLIENTS = 32
+CLIENTS = (1, 2, 4, 8, 16, 32, 64)
+TABLE_CLIENTS = 32
 LENGTHS = (100, 1_000, 10_000, 100_000)
 """Jobs in a history."""
 
@@ -39,31 +39,50 @@ MANY_JOBS = 10**9
 """A `maxJobs` that no history here reaches."""
 
 
-def rate_of(work: Callable[[], object], jobs: int = SLICE_JOBS) -> float:
-    """Jobs per second, one after another."""
-    return jobs / seconds_of(lambda: [work() for _ in range(jobs)])
+def rate_of(works: Sequence[Callable[[], object]], jobs: int = SLICE_JOBS) -> float:
+    """Jobs per second of so many jobs by workers, each of which does one after another."""
+
+    def share(work: Callable[[], object]) -> None:
+        for _ in range(jobs // len(works)):
+            work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return jobs // len(works) * len(works) / seconds_of(lambda: list(pool.map(share, works)))
+
+
+@contextlib.contextmanager
+def lean_clients(
+    count: int, url: str, script_id: str = "quick"
+) -> Iterator[list[Callable[[], object]]]:
+    """What runs a job over a connection of its own, so many times."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(LeanClient(url, script_id)).run for _ in range(count)]
+
+
+def bare(runner: RunnerProcess) -> Callable[[], object]:
+    """What starts the script of a runner without it."""
+    script = runner.folder / "quick.sh"
+    return lambda: subprocess.run([script], capture_output=True, check=True)
 
 
 @subject(
     "Short jobs",
-    "`POST /run` of a sync job, a two-line `sh` script, over a connection of Python's own "
-    "`http.client`, which leaves most of the time to the runner, and in the second row by httpx; "
+    "`POST /run` of a sync job, a two-line `sh` script, over a bare socket, which leaves most of "
+    "the time to the runner, and in the second row by httpx; "
     f"slices of {SLICE_JOBS} jobs in turns with slices of the loop; medians.",
 )
 def short_jobs(settings: Settings) -> Iterator[Row]:
     with (
         runner_in(settings.folder / "runner", SCRIPT) as runner,
-        contextlib.closing(LeanClient(runner)) as client,
+        LeanClient(runner.url) as client,
     ):
-        script = runner.folder / "quick.sh"
+        works = {
+            "runner": client.run,
+            "by httpx": lambda: runner.run("quick"),
+            "bare": bare(runner),
+        }
         rates = in_turns(
-            {
-                "runner": lambda: rate_of(client.run),
-                "by httpx": lambda: rate_of(lambda: runner.run("quick")),
-                "bare": lambda: rate_of(
-                    lambda: subprocess.run([script], capture_output=True, check=True)
-                ),
-            },
+            {name: partial(rate_of, [work]) for name, work in works.items()},
             rounds=50 if settings.full else 15,
         )
     what = "local runner: short jobs one after another"
@@ -75,48 +94,47 @@ def short_jobs(settings: Settings) -> Iterator[Row]:
 @subject(
     "Many clients",
     "`POST /run` of sync jobs, a two-line `sh` script, by a connection a thread, on the same cores "
-    "as the runner and its scripts. Memory is the peak of the runner's process less what was "
-    "resident after its first job.",
+    "as the runner and its scripts, in turns with as many threads that start the script; medians. "
+    "Memory is the peak of the runner's process less what was resident after its first jobs.",
 )
-def many_clients(settings: Settings) -> Iterator[Row]:
-    jobs = 10_000 if settings.full else 1_000
-    local = threading.local()
-    with runner_in(settings.folder / "runner", SCRIPT, maxConcurrent=CLIENTS) as runner:
-
-        def run() -> None:
-            if not hasattr(local, "client"):
-                local.client = LeanClient(runner)
-            local.client.run()
-
-        script = runner.folder / "quick.sh"
-        bare = _rate_of_many(
-            1_000, lambda: subprocess.run([script], capture_output=True, check=True)
-        )
+def many_clients(settings: Settings) -> Iterator[Row | Plot]:
+    jobs, rounds = (1_000, 5) if settings.full else (256, 3)
+    rates: dict[int, dict[str, float]] = {}
+    cpu: dict[int, float] = {}
+    with runner_in(settings.folder / "runner", SCRIPT, maxConcurrent=CLIENTS[-1]) as runner:
         runner.run("quick")
-        before, cpu_before = resident(runner.pid), cpu_seconds(runner.pid)
-        rate = _rate_of_many(jobs, run)
-        cpu = (cpu_seconds(runner.pid) - cpu_before) / jobs
+        before = resident(runner.pid)
+        for count in CLIENTS:
+            with lean_clients(count, runner.url) as runs:
+                cpu_before = cpu_seconds(runner.pid)
+                rates[count] = in_turns(
+                    {
+                        "runner": partial(rate_of, runs, jobs),
+                        "bare": partial(rate_of, [bare(runner)] * count, jobs),
+                    },
+                    rounds,
+                    warm_up=0,
+                )
+                cpu[count] = (cpu_seconds(runner.pid) - cpu_before) / jobs / rounds
         growth = (most_resident(runner.pid) - before) / MEGABYTE
-    what = f"local runner: {jobs:,} jobs of {CLIENTS} clients, no error"
-    threads = f"`subprocess.run` of the same script by {CLIENTS} threads"
-    yield quicker(what, rate, threads, bare, least=0.5)
-    measured = f"{duration(cpu)}; {short(rate / (os.cpu_count() or 1))} jobs/s a core"
-    yield Row(
-        f"{what}: CPU of a job in the runner's own process",
-        measured,
-        "",
-        1000 * cpu,
-        "ms",
-        most=0.9,
+    found, milliseconds = rates[TABLE_CLIENTS], 1000 * cpu[TABLE_CLIENTS]
+    what = f"local runner: {jobs * rounds:,} jobs of {TABLE_CLIENTS} clients, no error"
+    threads = f"`subprocess.run` of the same script by {TABLE_CLIENTS} threads"
+    yield quicker(what, found["runner"], threads, found["bare"], least=0.5)
+    what += ": CPU of a job in the runner's own process"
+    yield Row(what, f"{short(milliseconds)} ms", "", milliseconds, "ms", most=0.9)
+    most = f"local runner: memory above start after the jobs of 1 to {CLIENTS[-1]} clients"
+    yield Row(most, f"{short(growth)} MB", "", growth, "MB", most=50)
+    yield Plot(
+        "clients",
+        "Short jobs, by the number of clients at once",
+        "clients",
+        "jobs/s",
+        {
+            "local runner": {count: one["runner"] for count, one in rates.items()},
+            "bare processes by as many threads": {c: one["bare"] for c, one in rates.items()},
+        },
     )
-    yield Row(f"{what}: its memory above start", f"{short(growth)} MB", "", growth, "MB", most=50)
-
-
-def _rate_of_many(jobs: int, work: Callable[[], object]) -> float:
-    """Jobs per second of so many jobs by all clients together; the first error is raised."""
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        seconds = seconds_of(lambda: list(pool.map(lambda _: work(), range(jobs))))
-    return jobs / seconds
 
 
 @subject(
@@ -180,16 +198,15 @@ def _beside_a_fresh_one(
     with (
         old,
         runner_in(folder, SCRIPT) as fresh,
-        contextlib.closing(LeanClient(old)) as old_client,
-        contextlib.closing(LeanClient(fresh)) as fresh_client,
+        LeanClient(old.url) as old_client,
+        LeanClient(fresh.url) as fresh_client,
     ):
         yield old_client, fresh_client
 
 
 def _rates(old: LeanClient, fresh: LeanClient, rounds: int) -> dict[str, float]:
-    return in_turns(
-        {"old": lambda: rate_of(old.run), "fresh": lambda: rate_of(fresh.run)}, rounds, warm_up=1
-    )
+    works = {"old": partial(rate_of, [old.run]), "fresh": partial(rate_of, [fresh.run])}
+    return in_turns(works, rounds, warm_up=1)
 
 
 def _lengthen(folder: Path, length: int, *, with_all_logs: bool = False) -> int:
@@ -210,3 +227,19 @@ def _lengthen(folder: Path, length: int, *, with_all_logs: bool = False) -> int:
         for stream, text in (("stdout", "done\n"), ("stderr", "")):
             (folder / "logs" / f"{stem}_{number}.{stream}.log").write_text(text)
     return int(count) + len(numbers)
+
+
+def rates_of_any(url: str, script_id: str) -> Iterator[str]:
+    """Lines about short jobs of a script-runner that runs already, whichever it is.
+
+    Args:
+        url: Where it listens.
+        script_id: A script of it that ends soon and well.
+    """
+    with LeanClient(url, script_id) as client:
+        for first in range(1, 5_000, 500):
+            rate = rate_of([client.run], 500)
+            yield f"jobs {first:,} to {first + 499:,}, one after another: {short(rate)} jobs/s"
+    with lean_clients(TABLE_CLIENTS, url, script_id) as runs:
+        rate = rate_of(runs, 1_000)
+    yield f"1,000 jobs of {TABLE_CLIENTS} clients: {short(rate)} jobs/s"

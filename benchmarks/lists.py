@@ -26,14 +26,14 @@ WARM_UP_SECONDS = 1.0
 
 @subject(
     "Lists under load",
-    f"`GET /jobs` of 50 over a connection of Python's own `http.client`, while {READERS} threads "
+    f"`GET /jobs` of 50 over a bare socket, while {READERS} threads "
     "of another process read pages of 1 MiB without a pause, on the same cores; medians.",
 )
 def lists_under_load(settings: Settings) -> Iterator[Row]:
     seconds = 10 if settings.full else 4
     with (
         runner_in(settings.folder / "runner", SCRIPTS, maxLogBytesPerStream=2**30) as runner,
-        contextlib.closing(LeanClient(runner)) as client,
+        LeanClient(runner.url) as client,
     ):
         idle = median(seconds_of(lambda: client.get("/jobs?limit=50")) for _ in range(100))
         for kind in SCRIPTS:
@@ -48,20 +48,13 @@ def lists_under_load(settings: Settings) -> Iterator[Row]:
 
 @contextlib.contextmanager
 def _readers(runner: RunnerProcess, job_id: str) -> Iterator[None]:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.child",
-        "readers",
-        runner.url,
-        job_id,
-        str(READERS),
-    ]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-m", "benchmarks.child", "readers", runner.url, job_id]
+    with subprocess.Popen(
+        [*command, str(READERS)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
         time.sleep(WARM_UP_SECONDS)
         yield
-        assert process.stdin is not None
-        process.stdin.close()
+        process.communicate()
 
 
 def _sampled(client: LeanClient, seconds: float) -> list[float]:

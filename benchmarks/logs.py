@@ -18,7 +18,7 @@ LINE_BYTES = 85
 LINES = 1_000_000
 """Lines of the log of the table: 85 MB."""
 OTHER_LINES = (12_000, 100_000, 350_000)
-"""Of the other logs of the plots."""
+"""Of the other logs of the plot."""
 FULL_LINES = (3_500_000, 12_000_000)
 """More of them, up to 1 GB, with FULL."""
 
@@ -34,9 +34,6 @@ PASS = "one pass by `httpx.Client` in pages of 1 MiB"
 PRINT = {"print": 'n=0\nwhile [ $n -lt "$2" ]; do cat "$1"; n=$((n + 1)); done\nhead -c "$3" "$1"'}
 """Prints a file so many times, and then so many of its first bytes."""
 
-Work = tuple[object, ...]
-"""The name of a work of `benchmarks.child` and its numbers."""
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -51,11 +48,10 @@ def runner_for_logs(folder: Path) -> RunnerProcess:
     return runner_in(folder, PRINT, maxLogBytesPerStream=2**40)
 
 
-def write_lines(path: Path, *, with_chinese: bool = False) -> Path:
-    """Write a million lines of 85 bytes, all of them ASCII or some of them Chinese."""
+def write_lines(path: Path, *, chinese_every: int = LINES) -> Path:
+    """Write a million lines of 85 bytes, some of them with Chinese words."""
     block = b"".join(
-        _line(number, is_chinese=with_chinese and number % CHINESE_EVERY == 0)
-        for number in range(DIFFERENT_LINES)
+        _line(number, number % chinese_every == 1) for number in range(DIFFERENT_LINES)
     )
     with path.open("wb") as file:
         for _ in range(LINES // DIFFERENT_LINES):
@@ -63,8 +59,8 @@ def write_lines(path: Path, *, with_chinese: bool = False) -> Path:
     return path
 
 
-def _line(number: int, *, is_chinese: bool) -> bytes:
-    words = "日志的一行" if is_chinese else "one line of a log"
+def _line(number: int, has_chinese: bool) -> bytes:
+    words = "日志的一行" if has_chinese else "one line of a log"
     line = f"{number:07d} worker-{number % 7} {words}".encode()
     return line.ljust(LINE_BYTES - 1, b".") + b"\n"
 
@@ -78,9 +74,19 @@ def job_of(runner: RunnerProcess, path: Path, lines: int) -> str:
 
 
 def read_in_turns(
-    runner: RunnerProcess, job_id: str, works: Mapping[str, Work], rounds: int
+    runner: RunnerProcess, job_id: str, rounds: int, **works: tuple[object, ...]
 ) -> Mapping[str, Reading]:
-    """Do works in new processes in turns; the median of the times, the most of the memory."""
+    """Read a log in new processes in turns.
+
+    Args:
+        runner: Who has the log.
+        job_id: Whose log it is.
+        rounds: How many processes of each.
+        works: The name of a work of `benchmarks.child` and its numbers, by the name of its result.
+
+    Returns:
+        The median of the times and the most of the memory.
+    """
     readings: dict[str, list[list[float]]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, (work, *numbers) in works.items():
@@ -93,127 +99,91 @@ def read_in_turns(
     }
 
 
-@dataclass(frozen=True)
-class Log:
-    """A log and what it took to read it, by processes that had not and by one that had."""
-
-    job_id: str
-    lines: int
-    first: Mapping[str, Reading]
-    later: Mapping[str, float]
-
-    @property
-    def megabytes(self) -> float:
-        """Its size."""
-        return self.lines * LINE_BYTES / MEGABYTE
-
-    @property
-    def page_megabytes(self) -> float:
-        """The memory of the page that needed more."""
-        pages = (self.first["first page"], self.first["last page"])
-        return max(page.bytes_above for page in pages) / MEGABYTE
-
-
-def _read_log(runner: RunnerProcess, file: Path, lines: int, rounds: int) -> Log:
-    job_id = job_of(runner, file, lines)
-    works: dict[str, Work] = {
-        "pass": ("pass",),
-        "first page": ("page", 0, PAGE_LINES),
-        "last page": ("page", lines - PAGE_LINES, PAGE_LINES),
-    }
-    first = read_in_turns(runner, job_id, works, rounds)
+def _later_pages(runner: RunnerProcess, job_id: str, late: int) -> dict[str, float]:
+    """The seconds of pages of a log that this process has read before."""
 
     def read(line: int) -> object:
         inputs = {"job_id": job_id, "offset": line, "limit": PAGE_LINES}
         return call_block("get-job-logs", runner.url, **inputs)
 
-    def get(line: int) -> object:
-        start, size = line * LINE_BYTES, PAGE_LINES * LINE_BYTES
-        return page_of(client, runner.url, job_id, start, size)
-
+    start, size = late * LINE_BYTES, PAGE_LINES * LINE_BYTES
     with httpx.Client() as client:
-        later = timed_in_turns(
-            {
-                "block early": lambda: read(PAGE_LINES),
-                "block late": lambda: read(lines - PAGE_LINES),
-                "httpx early": lambda: get(PAGE_LINES),
-                "httpx late": lambda: get(lines - PAGE_LINES),
-            },
-            rounds=200,
-        )
-    return Log(job_id, lines, first, later)
+        works = {
+            "early": lambda: read(PAGE_LINES),
+            "late": lambda: read(late),
+            "bare": lambda: page_of(client, runner.url, job_id, start, size),
+        }
+        return timed_in_turns(works, rounds=200)
+
+
+def _first_page(runner: RunnerProcess, job_id: str, rounds: int) -> Mapping[str, Reading]:
+    page = ("lines", 0, PAGE_LINES, PAGE_LINES)
+    return read_in_turns(runner, job_id, rounds, bare=("pass",), page=page)
 
 
 @subject(
     "Lines of a large log",
     "`get-job-logs` on a log of 1,000,000 lines of 85 bytes, ASCII but in one row. What was never "
     "read before is read by new processes, their start and import taken out, in turns with the "
-    "pass; a later page by one process in turns with the GET; medians. Memory is the peak of such "
-    "a process less what was resident before the call, the worst of all rounds.",
+    "pass, a later page by one process in turns with the GET; medians. Memory is the peak of a new "
+    "process less what was resident before the call, the worst of all rounds.",
 )
 def large_log(settings: Settings) -> Iterator[Row | Plot]:
     rounds = 5 if settings.full else 3
     sizes = sorted([*OTHER_LINES, LINES, *(FULL_LINES if settings.full else ())])
     file = write_lines(settings.folder / "lines.txt")
-    chinese_file = write_lines(settings.folder / "chinese.txt", with_chinese=True)
+    chinese_file = write_lines(settings.folder / "chinese.txt", chinese_every=CHINESE_EVERY)
     with runner_for_logs(settings.folder / "runner") as runner:
-        logs = {lines: _read_log(runner, file, lines, rounds) for lines in sizes}
-        first: dict[str, Work] = {"pass": ("pass",), "page": ("page", 0, PAGE_LINES)}
-        chinese = read_in_turns(runner, job_of(runner, chinese_file, LINES), first, rounds)
-        whole: dict[str, Work] = {"pass": ("pass",), "walk": ("walk", LINES, WALK_LINES)}
-        walked = read_in_turns(runner, logs[LINES].job_id, whole, 3 if settings.full else 2)
-    log = logs[LINES]
-    what = f"log of {log.megabytes:,.0f} MB"
-    for where, most in (("first page", 1.1), ("last page", 1.3)):
-        compared = (PASS, log.first["pass"].seconds)
-        title = f"{what}: the {where}, never read before"
-        yield slower(title, log.first[where].seconds, *compared, most=most)
-    title = f"{what}: the first page, never read before, if one line in {CHINESE_EVERY} is Chinese"
-    yield slower(title, chinese["page"].seconds, PASS, chinese["pass"].seconds, most=1.3)
-    for where, line in (("early", PAGE_LINES), ("late", LINES - PAGE_LINES)):
-        bare = ("a GET of the same bytes by a warm `httpx.Client`", log.later[f"httpx {where}"])
-        title = f"{what}: a later page of 100 lines, at line {line:,}"
-        yield slower(title, log.later[f"block {where}"], *bare, most=2)
-    title = f"{what}: a later page, at line {LINES - PAGE_LINES:,}"
-    early = f"the page at line {PAGE_LINES}"
-    yield slower(title, log.later["block late"], early, log.later["block early"], most=1.1)
-    title = f"{what}: walked to its end by 1,000 lines a call"
-    yield slower(title, walked["walk"].seconds, PASS, walked["pass"].seconds, most=2)
-    for lines in sorted({sizes[0], LINES, sizes[-1]}):
-        yield _memory_row(logs[lines])
-    yield from _plots(list(logs.values()))
-
-
-def _memory_row(log: Log) -> Row:
-    shown = f"{PASS}: {short(log.first['pass'].bytes_above / MEGABYTE)} MB"
-    what = f"log of {log.megabytes:,.0f} MB: memory above start for a page"
-    measured = f"{short(log.page_megabytes)} MB"
-    return Row(what, measured, shown, log.page_megabytes, "MB", most=32)
-
-
-def _plots(logs: list[Log]) -> Iterator[Plot]:
-    x_label = "size of the log (MB)"
-    first = {
-        "first page of 100 lines": {log.megabytes: log.first["first page"].seconds for log in logs},
-        "last page of 100 lines": {log.megabytes: log.first["last page"].seconds for log in logs},
-        "one pass by httpx": {log.megabytes: log.first["pass"].seconds for log in logs},
-    }
-    title = "Reading a log that was never read before"
-    yield Plot("log-first-page", title, x_label, "seconds", first, is_logarithmic=True)
-    later = {
-        "block, at the start": {log.megabytes: 1000 * log.later["block early"] for log in logs},
-        "block, at the end": {log.megabytes: 1000 * log.later["block late"] for log in logs},
-        "GET by httpx, at the end": {log.megabytes: 1000 * log.later["httpx late"] for log in logs},
-    }
-    yield Plot("log-later-page", "A later page of 100 lines", x_label, "milliseconds", later)
-    memory = {
-        "block": {log.megabytes: log.page_megabytes for log in logs},
-        "one pass by httpx": {
-            log.megabytes: log.first["pass"].bytes_above / MEGABYTE for log in logs
+        first = {n: _first_page(runner, job_of(runner, file, n), rounds) for n in sizes}
+        chinese = _first_page(runner, job_of(runner, chinese_file, LINES), rounds)
+        job_id, late = job_of(runner, file, LINES), LINES - PAGE_LINES
+        last = ("lines", late, LINES, PAGE_LINES)
+        walk = ("lines", 0, LINES, WALK_LINES)
+        other = read_in_turns(runner, job_id, rounds, bare=("pass",), last=last, walk=walk)
+        later = _later_pages(runner, job_id, late)
+    what = f"log of {_megabytes(LINES)} MB"
+    never = f"{what}: the first page, never read before"
+    in_chinese = f"{never}, if one line in {CHINESE_EVERY} is Chinese"
+    for title, ours, theirs, most in (
+        (never, first[LINES]["page"], first[LINES]["bare"], 1.1),
+        (in_chinese, chinese["page"], chinese["bare"], 1.3),
+        (f"{what}: the last page, never read before", other["last"], other["bare"], 1.3),
+        (f"{what}: walked to its end by 1,000 lines a call", other["walk"], other["bare"], 2),
+    ):
+        yield slower(title, ours.seconds, PASS, theirs.seconds, most=most)
+    title = f"{what}: a later page of {PAGE_LINES} lines, at line {late:,}"
+    bare = ("a GET of the same bytes by a warm `httpx.Client`", later["bare"])
+    yield slower(title, later["late"], *bare, most=2)
+    bare = (f"the page at line {PAGE_LINES}", later["early"])
+    yield slower(f"{what}: that page", later["late"], *bare, most=1.1)
+    largest = first[sizes[-1]]
+    yield Row(
+        f"log of {_megabytes(sizes[-1])} MB: memory above start for its first page",
+        f"{short(largest['page'].bytes_above / MEGABYTE)} MB",
+        f"{PASS}: {short(largest['bare'].bytes_above / MEGABYTE)} MB",
+        largest["page"].bytes_above / MEGABYTE,
+        "MB",
+        most=32,
+    )
+    yield Plot(
+        "log-first-page",
+        "The first page of a log that was never read before",
+        "size of the log (MB)",
+        "seconds",
+        {
+            f"first page of {PAGE_LINES} lines": _by_size(first, "page"),
+            "one pass by httpx": _by_size(first, "bare"),
         },
-    }
-    title = "Memory above start for a page never read before"
-    yield Plot("log-memory", title, x_label, "MB", memory)
+        is_logarithmic=True,
+    )
+
+
+def _megabytes(lines: int) -> int:
+    return lines * LINE_BYTES // MEGABYTE
+
+
+def _by_size(first: Mapping[int, Mapping[str, Reading]], name: str) -> dict[float, float]:
+    return {lines * LINE_BYTES / MEGABYTE: one[name].seconds for lines, one in first.items()}
 
 
 @subject(
@@ -225,7 +195,7 @@ def whole_output(settings: Settings) -> Iterator[Row]:
     file = write_lines(settings.folder / "lines.txt")
     with runner_for_logs(settings.folder / "runner") as runner:
         job_id = job_of(runner, file, OUTPUT_LINES)
-        works: dict[str, Work] = {"output": ("output",), "pass": ("pass",)}
-        read = read_in_turns(runner, job_id, works, rounds=15 if settings.full else 4)
+        rounds = 15 if settings.full else 4
+        read = read_in_turns(runner, job_id, rounds, output=("output",), bare=("pass",))
     what = "the whole output of a run that printed 50 MB"
-    yield slower(what, read["output"].seconds, PASS, read["pass"].seconds, most=1.5)
+    yield slower(what, read["output"].seconds, PASS, read["bare"].seconds, most=1.5)

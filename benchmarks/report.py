@@ -47,7 +47,7 @@ def page(
             row.what,
             row.measured,
             row.compared or _NOTHING,
-            row.shown_figure,
+            row.shown_figure or _NOTHING,
             row.shown_target or _NOTHING,
             "**missed**" if row.verdict == "missed" else row.verdict,
         )
@@ -79,7 +79,7 @@ def lines_of(found: Found) -> Iterator[str]:
         yield f"  {found.what}"
         yield f"    {found.measured}" + (f"  |  {found.compared}" if found.compared else "")
         target = f"  (target {found.shown_target}: {found.verdict})" if found.verdict else ""
-        yield f"    {found.shown_figure}{target}"
+        yield f"    {found.shown_figure or _NOTHING}{target}"
     else:
         yield f"  {found.title}: {found.y_label} by {found.x_label}"
         for x, values in _plot_rows(found):

@@ -8,24 +8,17 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.figures import Plot, Row, Settings, duration, subject
+from benchmarks.figures import Row, Settings, duration, subject
 from benchmarks.measuring import BenchmarkFailed, call_block, runner_in, seconds_of
 from scripts.blocks import load_block
 from scripts.runner_process import RunnerProcess
 
 SHORT_SECONDS = tuple(0.2 + 0.05 * step for step in range(33))
 """0.2 to 1.8 s."""
-LONG_SECONDS = {
-    4: tuple(4 + 0.1 * step for step in range(6)),
-    8: tuple(8 + 0.2 * step for step in range(6)),
-}
-"""Run times of longer jobs, by the name of their row."""
-VERY_LONG_SECONDS = {30: tuple(30 + 0.7 * step for step in range(6))}
-"""With FULL."""
+LONG_JOBS = 6
 
 AT_ONCE = 8
 """Short jobs that are waited for at once: more polls would keep one another waiting."""
@@ -40,7 +33,8 @@ SHORT_AFTER_SECONDS = 2.0
 )
 def wait(settings: Settings) -> Iterator[Row]:
     load_block("wait-for-job")
-    longer = {**LONG_SECONDS, **(VERY_LONG_SECONDS if settings.full else {})}
+    about = 30 if settings.full else 8
+    longer = [about * (1 + number / 40) for number in range(LONG_JOBS)]
     script = {"sleep": 'sleep "$1"\ndate +%s.%N > "$2"'}
     numbers = itertools.count()
 
@@ -55,13 +49,13 @@ def wait(settings: Settings) -> Iterator[Row]:
 
     with (
         runner_in(settings.folder / "runner", script, maxConcurrent=100) as runner,
-        ThreadPoolExecutor(sum(map(len, longer.values()))) as long_pool,
+        ThreadPoolExecutor(LONG_JOBS) as long_pool,
         ThreadPoolExecutor(AT_ONCE) as short_pool,
     ):
-        begun = {name: [long_pool.submit(late, each) for each in longer[name]] for name in longer}
+        waiting = [long_pool.submit(late, seconds) for seconds in longer]
         time.sleep(SHORT_AFTER_SECONDS)
         milliseconds = [1000 * seconds for seconds in short_pool.map(late, SHORT_SECONDS)]
-        lates = {name: [one.result() for one in waiting] for name, waiting in begun.items()}
+        lates = [one.result() for one in waiting]
     yield Row(
         "`wait-for-job`: how late it sees the end of jobs of 0.2 to 1.8 s",
         f"median {median(milliseconds):.0f} ms, slowest {max(milliseconds):.0f} ms",
@@ -70,92 +64,57 @@ def wait(settings: Settings) -> Iterator[Row]:
         "ms",
         most=100,
     )
-    for name, found in lates.items():
-        pairs = zip(found, longer[name], strict=True)
-        shares = [100 * seconds / run_seconds for seconds, run_seconds in pairs]
-        yield Row(
-            f"`wait-for-job`: the same for jobs of about {name} s, as a share of their run time",
-            f"median {duration(median(found))}, slowest {max(shares):.1f} %",
-            "the end of the script",
-            median(shares),
-            "%",
-            most=5,
-        )
+    shares = [100 * found / seconds for found, seconds in zip(lates, longer, strict=True)]
+    yield Row(
+        f"`wait-for-job`: the same for jobs of about {about} s, as a share of their run time",
+        f"median {duration(median(lates))}, slowest {max(shares):.1f} %",
+        "the end of the script",
+        median(shares),
+        "%",
+        most=5,
+    )
 
 
 RUNS = 200
-"""The number of runs of the table."""
-CROWDS = (1, 8, 32, 100, RUNS)
-LARGEST_CROWD = 500
-"""With FULL."""
-
 CANCEL_AFTER_SECONDS = 0.5
 """When the cancel is sent: all runs are under way, none has ended."""
-
-
-@dataclass(frozen=True)
-class Crowd:
-    """Seconds until all runs have returned, of a cancel meanwhile, and of bare processes."""
-
-    runs: float
-    cancel: float
-    bare: float
 
 
 @subject(
     "Many at once",
     "A thread for each `run-script-sync`, as OOMOL's executor has them, and as many slots in the "
-    "local runner; from the moment all are let go to the last return. The bare processes are "
-    "started by one thread just before.",
+    "local runner; from the moment all are let go to the last return; medians. The bare processes "
+    "are started by one thread just before.",
 )
-def sync_runs(settings: Settings) -> Iterator[Row | Plot]:
-    sizes = [*CROWDS, *([LARGEST_CROWD] if settings.full else [])]
+def sync_runs(settings: Settings) -> Iterator[Row]:
     for block in ("run-script-sync", "cancel-job"):
         load_block(block)
     scripts = {"sleep": "exec sleep 1", "endless": "exec sleep 3600"}
-    folder = settings.folder / "runner"
-    with runner_in(folder, scripts, maxConcurrent=2 * LARGEST_CROWD) as runner:
-        crowds = {
-            size: _crowd(runner, size, rounds=3 if settings.full or size == RUNS else 1)
-            for size in sizes
-        }
-    crowd = crowds[RUNS]
-    compared = f"`sleep 1`: 1 s ({RUNS} bare processes at once: {duration(crowd.bare)})"
+    with runner_in(settings.folder / "runner", scripts, maxConcurrent=2 * RUNS) as runner:
+        rounds = [_round(runner) for _ in range(5 if settings.full else 3)]
+    bare, runs, cancel = (sorted(each) for each in zip(*rounds, strict=True))
+    compared = f"`sleep 1`: 1 s ({RUNS} bare processes at once: {duration(median(bare))})"
     what = f"{RUNS} sync runs of `sleep 1` at once, none failed"
-    yield Row(what, duration(crowd.runs), compared, crowd.runs, "s", most=2)
+    yield Row(what, duration(median(runs)), compared, median(runs), "s", most=2)
     what = "a `cancel-job` meanwhile, the slowest"
-    yield Row(what, duration(crowd.cancel), "", 1000 * crowd.cancel, "ms", most=500)
-    curves = {
-        "until all have returned": {float(size): crowds[size].runs for size in crowds},
-        "bare processes": {float(size): crowds[size].bare for size in crowds},
-        "a cancel meanwhile": {float(size): crowds[size].cancel for size in crowds},
-    }
-    yield Plot("sync-runs", "Sync runs of `sleep 1` at once", "runs at once", "seconds", curves)
+    yield Row(what, duration(cancel[-1]), "", 1000 * cancel[-1], "ms", most=500)
 
 
-def _crowd(runner: RunnerProcess, size: int, rounds: int) -> Crowd:
-    measured = [_once(runner, size) for _ in range(rounds)]
-    return Crowd(
-        median(one.runs for one in measured),
-        max(one.cancel for one in measured),
-        median(one.bare for one in measured),
-    )
-
-
-def _once(runner: RunnerProcess, size: int) -> Crowd:
-    bare = seconds_of(lambda: _bare_processes(runner.folder / "sleep.sh", size))
+def _round(runner: RunnerProcess) -> tuple[float, float, float]:
+    """The seconds of so many bare processes, of so many runs, and of a cancel meanwhile."""
+    bare = seconds_of(lambda: _bare_processes(runner.folder / "sleep.sh"))
     to_cancel = runner.submit("endless")
-    gate = threading.Barrier(size + 1)
+    gate = threading.Barrier(RUNS + 1)
 
     def run(_: int) -> float:
         gate.wait()
         outputs = call_block("run-script-sync", runner.url, script_id="sleep")
         if outputs["status"] != "completed":
-            raise BenchmarkFailed(f"a sync run among {size} failed: {outputs}")
+            raise BenchmarkFailed(f"a sync run among {RUNS} failed: {outputs}")
         return time.perf_counter()
 
-    with ThreadPoolExecutor(size) as pool:
-        running = [pool.submit(run, number) for number in range(size)]
+    with ThreadPoolExecutor(RUNS) as pool:
+        running = [pool.submit(run, number) for number in range(RUNS)]
         gate.wait()
         begun = time.perf_counter()
         time.sleep(CANCEL_AFTER_SECONDS)
@@ -163,10 +122,10 @@ def _once(runner: RunnerProcess, size: int) -> Crowd:
         last = max(one.result() for one in running)
     if runner.ended(to_cancel)["status"] != "canceled":
         raise BenchmarkFailed("the job that was cancelled was not")
-    return Crowd(last - begun, cancel, bare)
+    return bare, last - begun, cancel
 
 
-def _bare_processes(script: Path, size: int) -> None:
-    processes = [subprocess.Popen([script]) for _ in range(size)]
+def _bare_processes(script: Path) -> None:
+    processes = [subprocess.Popen([script]) for _ in range(RUNS)]
     for process in processes:
         process.wait()

@@ -19,6 +19,7 @@ LEAST_CONTRAST = 4.0
 REACHED = Row("a fast thing", "1.05 ms", "bare: 1 ms", 1.05, most=1.05)
 MISSED = Row("a slow thing", "40 jobs/s", "bare: 100 jobs/s", 0.4, least=0.5)
 UNBOUND = Row("a large thing", "12 MB", "", 12, "MB")
+UNKNOWN = Row("a hidden thing", "not measured: it hides", "", None)
 CURVES = {"ours": {1.02: 0.004, 85.0: 0.5}, "bare": {1.02: 0.003, 85.0: 0.4, 1020.0: 4.0}}
 PLOT = Plot("growth", "How `it` grows", "size (MB)", "seconds", CURVES)
 
@@ -30,7 +31,7 @@ def page_of(*found: Found, earlier: str = "") -> str:
 
 
 def test_each_figure_stands_beside_what_it_is_compared_with() -> None:
-    text = page_of(REACHED, MISSED, UNBOUND, PLOT)
+    text = page_of(REACHED, MISSED, UNBOUND, UNKNOWN, PLOT)
 
     assert "| date | 2026-01-31 |\n| cores | 2 |\n" in text
     times = "\N{MULTIPLICATION SIGN}"
@@ -39,6 +40,7 @@ def test_each_figure_stands_beside_what_it_is_compared_with() -> None:
         f"| a slow thing | 40 jobs/s | bare: 100 jobs/s | 0.40{times} | ≥ 0.5{times} "
         "| **missed** |\n"
         "| a large thing | 12 MB | \N{EN DASH} | 12.0 MB | \N{EN DASH} |  |\n"
+        "| a hidden thing | not measured: it hides | \N{EN DASH} | \N{EN DASH} | \N{EN DASH} |  |\n"
     ) in text
     assert "- **Things.** With a ruler.\n" in text
     assert text.partition("## Growth")[2] == (
@@ -69,7 +71,11 @@ def test_notes_stay_when_the_page_is_written_anew() -> None:
         (Row("", "", "", 0.496, least=0.5), "reached"),
         (Row("", "", "", 0.494, least=0.5), "missed"),
         (Row("", "", "", 32.1, "MB", most=32), "missed"),
+        (Row("", "", "", 0.904, "ms", most=0.9), "reached"),
+        (Row("", "", "", 0.906, "ms", most=0.9), "missed"),
+        (Row("", "", "", 20.4, "ms", most=20), "reached"),
         (Row("", "", "", 1.0), ""),
+        (Row("", "not measured", "", None, most=1), ""),
     ],
 )
 def test_a_figure_is_judged_as_it_is_printed(row: Row, verdict: str) -> None:
@@ -77,7 +83,7 @@ def test_a_figure_is_judged_as_it_is_printed(row: Row, verdict: str) -> None:
 
 
 def test_the_terminal_shows_every_figure_of_the_page() -> None:
-    found = (REACHED, MISSED, UNBOUND, PLOT)
+    found = (REACHED, MISSED, UNBOUND, UNKNOWN, PLOT)
     printed = "\n".join(line for one in found for line in lines_of(one))
 
     figures = page_of(*found).partition("## Results")[2]
