@@ -13,8 +13,9 @@ import os
 import select
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from local_runner.jobs.record import JobRecord
@@ -24,73 +25,96 @@ LogFormat = Literal["text", "json"]
 MAX_WAITING_CHARACTERS = 1024 * 1024
 """The most that waits to be written, some 6,000 lines; what comes then is dropped and counted."""
 
+LINE_CHARACTERS = 120
+"""What a line has besides its values, about."""
+
+GATHER_SECONDS = 0.02
+"""How long a line waits for others: many written together cost a fraction of as many alone."""
+
 END_SECONDS = 3.0
 """How long the end of the runner waits for whoever reads stderr."""
+
+Fields = Mapping[str, object]
+
+Format = Callable[[float, str, Fields], str]
+"""Makes a line of the time of an event in seconds since the epoch, its name and its fields."""
 
 _logger = logging.getLogger("local_runner")
 
 
 class _Stderr(logging.Handler):
-    """Hands lines to a thread that writes them to stderr."""
+    """Hands events to a thread that writes a line of each to stderr."""
 
-    def __init__(self) -> None:
+    def __init__(self, line_of: Format) -> None:
         super().__init__()
-        self._lines: deque[str] = deque()
+        self._line_of = line_of
+        self._events: deque[tuple[float, str, Fields]] = deque()
         self._waiting = 0
         self._dropped = 0
-        self._ended = False
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._has_events, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have a line written, or dropped if too many wait."""
-        line = self.format(record)
-        with self._changed:
-            if self._waiting + len(line) > MAX_WAITING_CHARACTERS:
+        """Have a message of a library written."""
+        message = record.getMessage()
+        if record.exc_info:
+            message += "\n" + logging.Formatter().formatException(record.exc_info)
+        self.take(record.levelname.lower(), {"message": message})
+
+    def take(self, name: str, fields: Fields) -> None:
+        """Have an event written, or dropped if too many wait."""
+        size = _size_of(fields)
+        with self._lock:
+            if self._waiting + size > MAX_WAITING_CHARACTERS:
                 self._dropped += 1
                 return
             self._tell_of_dropped_lines()
-            self._add(line)
+            self._add(name, fields, size)
 
     def end(self) -> None:
         """Write what waits, unless nobody reads it."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify()
+        self._ended.set()
+        self._has_events.set()
         self._thread.join(END_SECONDS)
 
-    def _add(self, line: str) -> None:
-        self._lines.append(f"{line}\n")
-        self._waiting += len(line) + 1
-        self._changed.notify()
+    def _add(self, name: str, fields: Fields, size: int) -> None:
+        self._events.append((time.time(), name, fields))
+        self._waiting += size
+        if not self._has_events.is_set():
+            self._has_events.set()
 
     def _tell_of_dropped_lines(self) -> None:
         if self._dropped:
             said = f"{self._dropped} lines of the log were dropped: nobody read stderr in time"
             self._dropped = 0
-            record = _logger.makeRecord(_logger.name, logging.WARNING, "", 0, said, (), None)
-            self._add(self.format(record))
+            fields = {"message": said}
+            self._add("warning", fields, _size_of(fields))
 
     def _write_lines(self) -> None:
         written = 0
-        while True:
-            with self._changed:
+        while not self._ended.is_set() or self._has_events.is_set():
+            self._has_events.wait()
+            self._ended.wait(GATHER_SECONDS)
+            with self._lock:
                 self._waiting -= written
-                while not self._lines and not self._ended:
-                    self._changed.wait()
                 self._tell_of_dropped_lines()
-                if not self._lines:
-                    return
-                text = "".join(self._lines)
-                self._lines.clear()
-            _write(text.encode("utf-8", "backslashreplace"))
-            written = len(text)
+                self._has_events.clear()
+                events, self._events = self._events, deque()
+                written = self._waiting
+            lines = [f"{self._line_of(*event)}\n" for event in events]
+            _write("".join(lines).encode("utf-8", "backslashreplace"))
+
+
+def _size_of(fields: Fields) -> int:
+    """About how many characters a line has."""
+    return LINE_CHARACTERS + sum(len(value) for value in fields.values() if isinstance(value, str))
 
 
 def _write(data: bytes) -> None:
     """Write all to stderr; what cannot be written is lost."""
-    # There is none if the runner was started with it closed.
+    # There is none where the runner was started with it closed.
     while data and sys.stderr is not None:
         try:
             data = data[os.write(sys.stderr.fileno(), data) :]
@@ -110,16 +134,24 @@ def to_stderr(log_format: LogFormat) -> Iterator[None]:
     Args:
         log_format: `text` for lines to read, `json` for one JSON object a line.
     """
-    handler = _Stderr()
-    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
+    global _take
+    handler = _Stderr(_json_line if log_format == "json" else _text_line)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    _logger.setLevel(logging.INFO)
-    # No line shows where it was logged; to find that out takes a third of the time of a line.
-    logging._srcfile = None
+    before, _take = _take, handler.take
     try:
         yield
     finally:
+        _take = before
         handler.end()
+
+
+def _take_by_logging(name: str, fields: Fields) -> None:
+    """Leave an event to the program that the runner is a part of."""
+    _logger.info(name, extra={"fields": fields})
+
+
+_take: Callable[[str, Fields], None] = _take_by_logging
+"""Where events go."""
 
 
 def event(name: str, **fields: object) -> None:
@@ -127,9 +159,9 @@ def event(name: str, **fields: object) -> None:
 
     Args:
         name: What happened, one word.
-        fields: What is to know about it, in the order they are shown.
+        fields: What is to know about it, in the order they are shown; they must not change.
     """
-    _logger.info(name, extra={"fields": fields})
+    _take(name, fields)
 
 
 def failure(message: str) -> None:
@@ -154,36 +186,16 @@ def job_end(record: JobRecord) -> None:
     )
 
 
-def _fields(record: logging.LogRecord) -> dict[str, object]:
-    """The fields of one of our events, or the message of a library."""
-    fields: dict[str, object] | None = getattr(record, "fields", None)
-    if fields is not None:
-        return fields
-    message = record.getMessage()
-    if record.exc_info:
-        message += "\n" + logging.Formatter().formatException(record.exc_info)
-    return {"message": message}
-
-
-def _event(record: logging.LogRecord) -> str:
-    return record.msg if hasattr(record, "fields") else record.levelname.lower()
-
-
-def _time(record: logging.LogRecord) -> str:
-    moment = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+def _moment(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class _JsonFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return json.dumps({"time": _time(record), "event": _event(record), **_fields(record)})
+def _json_line(seconds: float, name: str, fields: Fields) -> str:
+    return json.dumps({"time": _moment(seconds), "event": name, **fields})
 
 
-class _TextFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        fields = _fields(record)
-        message = fields.get("message")
-        shown = [f"{name}={value}" for name, value in fields.items() if name != "message"]
-        return " ".join(
-            [_time(record), _event(record), *shown, *([] if message is None else [str(message)])]
-        )
+def _text_line(seconds: float, name: str, fields: Fields) -> str:
+    shown = [f"{key}={value}" for key, value in fields.items() if key != "message"]
+    message = [str(fields["message"])] if fields.get("message") is not None else []
+    return " ".join([_moment(seconds), name, *shown, *message])

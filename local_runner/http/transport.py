@@ -6,11 +6,18 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import h11
 from uvicorn.protocols.http.flow_control import FlowControl
 
 
 class Lingering(Protocol):
-    """A protocol that decides how its transport is closed."""
+    """A protocol that decides how its transport is closed.
+
+    Attributes:
+        conn: Where its request and its response stand.
+    """
+
+    conn: h11.Connection
 
     @property
     def is_lingering(self) -> bool:
@@ -21,11 +28,15 @@ class Lingering(Protocol):
 
 
 class LingeringTransport:
-    """A transport whose `close` is that of its protocol.
+    """A transport whose `close` is that of its protocol, and that sends heads with their bodies.
 
     Attributes:
         close_now: Closes the transport itself.
     """
+
+    _head = b""
+    """The head of a response whose body has not begun."""
+    _is_in_body = False
 
     def __init__(self, transport: asyncio.Transport, protocol: Lingering) -> None:
         """Wrap a transport."""
@@ -36,6 +47,15 @@ class LingeringTransport:
     def __getattr__(self, name: str) -> Any:
         """Whatever else a transport does."""
         return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send data; the head of a response waits for what follows, so that it wakes nobody."""
+        before, self._is_in_body = self._is_in_body, self._protocol.conn.our_state is h11.SEND_BODY
+        if self._is_in_body and not before:
+            self._head = data
+            return
+        head, self._head = self._head, b""
+        self._transport.write(head + data if head else data)
 
     def close(self) -> None:
         """Have the protocol close it."""
