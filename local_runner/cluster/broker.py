@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import ssl
@@ -17,6 +18,7 @@ from local_runner.config import ConfigError
 from local_runner.processes.launcher import Unreachable
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_NKEY_SEED = re.compile(r"-----BEGIN USER NKEY SEED-----\n(\w+)\n")
 _NATS_CREDENTIALS = "-----BEGIN NATS USER JWT-----"
 
 
@@ -91,7 +93,8 @@ def broker(urls: tuple[str, ...], credentials: str | None, inbox: str) -> Broker
     Args:
         urls: Where the broker is.
         credentials: A PEM file: a private key, its certificate, and what signed that of the
-            broker (without, what the system trusts); or a credentials file of NATS (`.creds`).
+            broker (without, what the system trusts); or a credentials file of NATS (`.creds`), if
+            need be with what signed the certificate of the broker.
         inbox: The subject under which responses come.
 
     Raises:
@@ -106,17 +109,17 @@ def broker(urls: tuple[str, ...], credentials: str | None, inbox: str) -> Broker
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise ConfigError(f"{credentials}: the credentials cannot be read: {reason}") from error
     if _NATS_CREDENTIALS in text:
-        _check_nkeys(credentials)
+        _check_nkeys(credentials, text)
+        if tls is not None and (authorities := _CERTIFICATE.findall(text)):
+            tls = _trusting(authorities)
         return Broker(list(urls), tls, credentials, inbox)
     if tls is None:
         raise ConfigError(f"{credentials}: a certificate needs a broker whose URL is tls://")
     try:
         tls.load_cert_chain(credentials)
         if authorities := _CERTIFICATE.findall(text)[1:]:
-            # Only what signed the broker's, not every authority of the web as well.
-            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            tls = _trusting(authorities)
             tls.load_cert_chain(credentials)
-            tls.load_verify_locations(cadata="\n".join(authorities))
     except (ssl.SSLError, OSError) as error:
         raise ConfigError(
             f"{credentials}: neither a private key with its certificate (PEM) nor credentials of "
@@ -130,8 +133,21 @@ def without_secrets(url: str) -> str:
     return re.sub(r"//[^/@]*@", "//", url)
 
 
-def _check_nkeys(credentials: str) -> None:
+def _trusting(authorities: list[str]) -> ssl.SSLContext:
+    """Trust only what signed the broker's certificate, not every authority of the web as well."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.load_verify_locations(cadata="\n".join(authorities))
+    return tls
+
+
+def _check_nkeys(credentials: str, text: str) -> None:
+    """Check what nats-py would read only when it connects, and fail by."""
     if importlib.util.find_spec("nkeys") is None:
         raise ConfigError(
             f"{credentials}: credentials of NATS need a package: pip install 'nats-py[nkeys]'"
         )
+    try:
+        seed = _NKEY_SEED.findall(text)[0]
+        importlib.import_module("nkeys").from_seed(bytearray(seed, "ascii"))
+    except Exception as error:  # whatever that package raises
+        raise ConfigError(f"{credentials}: its NKEY SEED is none") from error
