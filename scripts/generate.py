@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from scripts import description
+from scripts import spec
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "generated_client"
@@ -81,7 +81,7 @@ def regenerate(root: Path) -> None:
         package = generate_into(Path(aside), root)
         shutil.rmtree(root / PACKAGE, ignore_errors=True)
         package.rename(root / PACKAGE)
-    (root / description.FILE).write_text(description.bundled(root), encoding="utf-8")
+    (root / spec.FILE).write_text(spec.bundled(root), encoding="utf-8")
 
 
 def stale_files(root: Path) -> list[str]:
@@ -100,9 +100,9 @@ def stale_files(root: Path) -> list[str]:
         names = {*_files_below(wanted), *_files_below(present)}
         _, differing, missing = filecmp.cmpfiles(wanted, present, names, shallow=False)
         stale = [f"{PACKAGE}/{name}" for name in [*differing, *missing]]
-    document = root / description.FILE
-    if not document.exists() or document.read_text("utf-8") != description.bundled(root):
-        stale.append(description.FILE.as_posix())
+    document = root / spec.FILE
+    if not document.exists() or document.read_text("utf-8") != spec.bundled(root):
+        stale.append(spec.FILE.as_posix())
     return sorted(stale)
 
 
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not options.check:
             regenerate(options.root)
-            print(f"{PACKAGE}/ and {description.FILE} are generated from openapi/")
+            print(f"{PACKAGE}/ and {spec.FILE} are generated from openapi/")
             return 0
         stale = stale_files(options.root)
     except GenerationFailed as failure:
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    print(f"{PACKAGE}/ and {description.FILE} are up to date")
+    print(f"{PACKAGE}/ and {spec.FILE} are up to date")
     return 0
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
-DESCRIPTION = ROOT / "openapi" / "script-runner.yaml"
+SPEC = ROOT / "openapi" / "script-runner.yaml"
 PRISM = ROOT / "node_modules" / ".bin" / "prism"
 DEFAULT_PORT = 4010
 STOP_SECONDS = 5.0
@@ -32,15 +32,15 @@ class PrismFailed(Exception):
 def prism(
     command: Sequence[str],
     *,
-    description: Path = DESCRIPTION,
+    spec: Path = SPEC,
     port: int = 0,
     output: IO[str] | None = None,
 ) -> Iterator[str]:
     """Run Prism and stop it, and all it started, on leaving the block.
 
     Args:
-        command: `["mock"]`, or `["proxy", upstream_url]`; the description is added.
-        description: What it mocks or checks.
+        command: `["mock"]`, or `["proxy", upstream_url]`; the spec is added.
+        spec: What it mocks or checks.
         port: The port to listen on, on 127.0.0.1; 0 takes a free one.
         output: Where Prism's own lines go once it is ready; None throws them away.
 
@@ -48,14 +48,14 @@ def prism(
         The URL it listens on, when it is ready to respond.
 
     Raises:
-        PrismFailed: If it ends before it is ready: the port is in use, the description is invalid,
+        PrismFailed: If it ends before it is ready: the port is in use, the spec is invalid,
             or it is not installed.
     """
     verb, *upstream = command
     if not PRISM.exists():
         raise PrismFailed(f"{PRISM} is missing: run `make setup`")
     process = subprocess.Popen(
-        [PRISM, verb, description, *upstream, "--errors", "--host=127.0.0.1", f"--port={port}"],
+        [PRISM, verb, spec, *upstream, "--errors", "--host=127.0.0.1", f"--port={port}"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

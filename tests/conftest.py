@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def mock_url() -> Iterator[str]:
-    """The URL of a Prism mock of the description, started once for the run."""
+    """The URL of a Prism mock of the spec, started once for the run."""
     with prism(["mock"]) as url:
         yield url
 

@@ -1,4 +1,4 @@
-"""The description of the API, for programs that call it by its description."""
+"""The spec of the API, for programs that call an API by its spec."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ FILE = Path(__file__).with_name("openapi.json")
 
 
 @functools.cache
-def _description() -> dict[str, object]:
+def _spec() -> dict[str, object]:
     described: dict[str, object] = json.loads(FILE.read_text(encoding="utf-8"))
     return described
 
 
 def document(url: str) -> dict[str, object]:
-    """The description as one JSON document of OpenAPI 3.1 that refers to nothing outside of it.
+    """The spec as one JSON document of OpenAPI 3.1 that refers to nothing outside of it.
 
     Args:
         url: Where the operations are, such as `http://localhost:3000`.
     """
-    return {**_description(), "servers": [{"url": url}]}
+    return {**_spec(), "servers": [{"url": url}]}
 
 
 async def openapi(request: Request) -> Response:

@@ -1,1 +1,1 @@
-"""Makes what is published: the OOMOL package, the API's description, the wheel and the sdist."""
+"""Makes what is published: the OOMOL package, the API's spec, the wheel and the sdist."""

@@ -1,4 +1,4 @@
-"""Make what is published, in `dist/`: the OOMOL package, the description, wheel and sdist."""
+"""Make what is published, in `dist/`: the OOMOL package, the spec, wheel and sdist."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from scripts.package.oomol import DESCRIPTION, PackagingFailed, write_oomol_package
+from scripts.package.oomol import SPEC, PackagingFailed, write_oomol_package
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,7 +27,7 @@ def make(root: Path, output: Path) -> list[Path]:
         output: The folder to make; one that is there is replaced as a whole.
 
     Returns:
-        What was made: the description as `openapi.json`, the folder of the OOMOL package, the
+        What was made: the spec as `openapi.json`, the folder of the OOMOL package, the
         sdist and the wheel.
 
     Raises:
@@ -43,7 +43,7 @@ def make(root: Path, output: Path) -> list[Path]:
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".package-") as aside:
         made = Path(aside, "made")
         write_oomol_package(root, pyproject, made / f"{project['name']}-{project['version']}")
-        shutil.copy(root / DESCRIPTION, made)
+        shutil.copy(root / SPEC, made)
         _build_distributions(root, made)
         shutil.rmtree(output, ignore_errors=True)
         made.rename(output)
@@ -67,7 +67,7 @@ def _check_agreement(root: Path, project: Mapping[str, Any]) -> None:
 
 def _check_replaceable(output: Path, name: str) -> None:
     """Refuse to delete a folder that holds something this command did not make."""
-    ours = (f"{name}-", f"{name.replace('-', '_')}-", Path(DESCRIPTION).name)
+    ours = (f"{name}-", f"{name.replace('-', '_')}-", Path(SPEC).name)
     for path in sorted(output.iterdir()) if output.exists() else ():
         if not path.name.startswith(ours):
             raise PackagingFailed(

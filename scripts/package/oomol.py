@@ -31,8 +31,8 @@ PACKAGED = (
     "skills/*/SKILL.md",
 )
 """What the package takes from the project, beside the flows that git tracks."""
-DESCRIPTION = "local_runner/http/openapi.json"
-"""The description of the API as one JSON document, which the package and `dist/` have as well."""
+SPEC = "local_runner/http/openapi.json"
+"""The spec of the API as one JSON document, which the package and `dist/` have as well."""
 OWN_FILES = Path(__file__).parent
 """The README of the package, in both languages, and its lock."""
 NEEDED_AT_BOOTSTRAP = ("name", "version", "requires-python", "dependencies")
@@ -62,7 +62,7 @@ def write_oomol_package(root: Path, pyproject: Mapping[str, Any], folder: Path) 
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    for source in (*OWN_FILES.glob("README*.md"), OWN_FILES / "poetry.lock", root / DESCRIPTION):
+    for source in (*OWN_FILES.glob("README*.md"), OWN_FILES / "poetry.lock", root / SPEC):
         shutil.copyfile(source, folder / source.name)
     written = _bootstrap_pyproject(pyproject)
     (folder / "pyproject.toml").write_text(written, "utf-8")

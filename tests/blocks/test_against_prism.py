@@ -10,9 +10,9 @@ import pytest
 
 from script_runner import InvalidResponse, RequestRejected, RequestTimedOut
 from tests.support.block_runner import run_block
-from tests.support.description import DescribedResponse, described_responses
 from tests.support.misbehaving_server import Request
 from tests.support.prism_client import preferring
+from tests.support.spec import DescribedResponse, described_responses
 
 LOG_RESPONSE = "code=200, example=whole"
 """What the log of a job is while another operation is tested."""

@@ -1,4 +1,4 @@
-"""`make generate` and `make check-generated`, on a copy of the description and the client."""
+"""`make generate` and `make check-generated`, on a copy of the spec and the client."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.description import FILE
 from scripts.generate import PACKAGE, ROOT, main
+from scripts.spec import FILE
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def edit_description(project: Path, old: str, new: str) -> None:
+def edit_spec(project: Path, old: str, new: str) -> None:
     path = project / "openapi" / "script-runner.yaml"
     text = path.read_text(encoding="utf-8")
     assert old in text
@@ -47,7 +47,7 @@ def test_a_changed_field_fails_the_check_until_it_is_generated(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     check = ["--check", "--root", str(project)]
-    edit_description(project, "durationMs", "elapsedMs")
+    edit_spec(project, "durationMs", "elapsedMs")
     capsys.readouterr()
     assert main(check) == 1
     message = capsys.readouterr().err
@@ -77,7 +77,7 @@ def test_a_warning_of_the_generator_fails_and_leaves_the_client_as_it_was(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # The generator leaves out an operation whose body it cannot send, with no more than a warning.
-    edit_description(
+    edit_spec(
         project,
         "content:\n          application/json:\n            schema:\n              "
         "$ref: '#/components/schemas/RunRequest'",

@@ -1,4 +1,4 @@
-"""Each generated operation against Prism, for each response the description has."""
+"""Each generated operation against Prism, for each response the spec has."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from generated_client import Client, models
 from generated_client.api.jobs import cancel_job, get_job, get_job_logs, run_script
 from generated_client.models import RunRequest
 from generated_client.types import Response
-from tests.support.description import DescribedResponse, described_responses
 from tests.support.prism_client import PrismError, prism_client
+from tests.support.spec import DescribedResponse, described_responses
 
 JOB_ID = "job_1795459086738_1"
 RUN = RunRequest("quick-echo", args=["hello", "world"], mode="async")
@@ -47,7 +47,7 @@ def assert_is_as_described(response: Response[Any], described: DescribedResponse
     assert parsed.additional_properties == {}
 
 
-def test_the_description_has_exactly_the_four_operations() -> None:
+def test_the_spec_has_exactly_the_four_operations() -> None:
     operations = {described.operation for described in described_responses()}
     assert operations == set(CALLS) == set(ASYNC_CALLS)
 
@@ -102,7 +102,7 @@ FORBIDDEN_REQUESTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
 @pytest.mark.parametrize(
     ("method", "path", "parts", "culprit"), FORBIDDEN_REQUESTS.values(), ids=FORBIDDEN_REQUESTS
 )
-def test_the_mock_refuses_a_request_the_description_forbids(
+def test_the_mock_refuses_a_request_the_spec_forbids(
     mock_url: str, method: str, path: str, parts: dict[str, Any], culprit: str
 ) -> None:
     with prism_client(mock_url) as client, pytest.raises(PrismError, match=culprit):
@@ -110,7 +110,7 @@ def test_the_mock_refuses_a_request_the_description_forbids(
 
 
 @pytest.mark.parametrize("prefer", ["code=404, example=no-such-example", "code=418"])
-def test_a_response_the_description_lacks_is_an_error_of_prism(mock_url: str, prefer: str) -> None:
+def test_a_response_the_spec_lacks_is_an_error_of_prism(mock_url: str, prefer: str) -> None:
     with prism_client(mock_url, prefer) as client, pytest.raises(PrismError):
         get_job.sync_detailed(JOB_ID, client=client)
 

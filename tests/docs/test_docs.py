@@ -37,7 +37,6 @@ from tests.docs.markdown import (
     section_of,
 )
 from tests.support.block_runner import run_block
-from tests.support.description import described_responses
 from tests.support.misbehaving_server import (
     Action,
     MisbehavingServer,
@@ -45,6 +44,7 @@ from tests.support.misbehaving_server import (
     http_response,
     json_response,
 )
+from tests.support.spec import described_responses
 
 ERRORS = ROOT / "docs" / "errors.md"
 LOCAL_RUNNER = ROOT / "docs" / "local-runner.md"

@@ -24,8 +24,8 @@ from tests.faults.places import (
     schema_of,
     tried_with_each,
 )
-from tests.support.description import load
 from tests.support.misbehaving_server import Step, http_response, json_response
+from tests.support.spec import load
 
 pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone", "quick_looks")
 
@@ -43,7 +43,7 @@ SCHEMAS = load()["components"]["schemas"]
 
 
 def allowed_types(field: dict[str, Any]) -> set[str]:
-    """The JSON types that the description allows for a field; a time is no text of any kind."""
+    """The JSON types that the spec allows for a field; a time is no text of any kind."""
     while "$ref" in field:
         field = SCHEMAS[field["$ref"].rpartition("/")[2]]
     types = {field["type"]} if isinstance(field["type"], str) else set(field["type"])

@@ -1,4 +1,4 @@
-"""Requests that Schemathesis makes up from the description, for a local runner."""
+"""Requests that Schemathesis makes up from the spec, for a local runner."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from scripts.mock import DESCRIPTION
+from scripts.mock import SPEC
 from scripts.runner_process import RunnerProcess
 
 SCRIPT = "quick-echo"
-"""The script in the examples of the description."""
+"""The script in the examples of the spec."""
 
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 Case = schemathesis.Case[Any]
 
 
-LISTS = DESCRIPTION.with_name("local-runner.yaml")
-"""The description of what the local runner adds."""
+LISTS = SPEC.with_name("local-runner.yaml")
+"""The spec of what the local runner adds."""
 
 
-def description(
-    modes: Sequence[GenerationMode] = MODES, path: Path = DESCRIPTION, **generation: Any
+def requests_of(
+    modes: Sequence[GenerationMode] = MODES, path: Path = SPEC, **generation: Any
 ) -> schemathesis.BaseSchema:
-    """The description, read so that the same requests are made up at every run.
+    """The spec, read so that the same requests are made up at every run.
 
     Args:
-        path: Which description.
+        path: Which spec.
         modes: Whether requests that it allows are made up, and such that it does not allow.
         generation: Other settings of what is made up.
     """
@@ -55,12 +55,12 @@ def described_runner(folder: Path) -> RunnerProcess:
 
 
 def check_anything(case: Case, runner: RunnerProcess) -> None:
-    """Whatever is asked, the response is one of the description."""
+    """Whatever is asked, the response is one of the spec."""
     case.call_and_validate(base_url=runner.url, excluded_checks=_left_out(case))
 
 
 def check_allowed(case: Case, runner: RunnerProcess, job_id: str) -> None:
-    """What the description allows is done, where there is such a job and such a script."""
+    """What the spec allows is done, where there is such a job and such a script."""
     if "jobId" in case.path_parameters:
         case.path_parameters["jobId"] = job_id
     if isinstance(case.body, dict):
@@ -80,7 +80,7 @@ def _left_out(case: Case) -> list[CheckFunction]:
     # An unknown mode is treated as left out.
     if "mode" in body and body["mode"] not in ("sync", "async"):
         checks.append(negative_data_rejection)
-    # Which scripts there are, and which arguments they take, is not in the description.
+    # Which scripts there are, and which arguments they take, is not in the spec.
     if body.get("scriptId") != SCRIPT:
         checks.append(positive_data_acceptance)
     return checks

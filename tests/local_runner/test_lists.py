@@ -46,7 +46,7 @@ def runner(tmp_path: Path) -> Iterator[RunnerProcess]:
 def listed(runner: RunnerProcess) -> Iterator[httpx.Client]:
     """A client that calls the runner through Prism, which knows how the lists are described."""
     with (
-        prism(["proxy", runner.url], description=LISTS) as url,
+        prism(["proxy", runner.url], spec=LISTS) as url,
         httpx.Client(
             base_url=url,
             trust_env=False,

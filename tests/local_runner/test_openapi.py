@@ -1,4 +1,4 @@
-"""`GET /openapi.json`: a whole description, with the URL by which the runner was called."""
+"""`GET /openapi.json`: a whole spec, with the URL by which the runner was called."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 from local_runner.http.openapi import document
 from scripts.runner_process import RunnerProcess
 from tests.local_runner.talk import send
-from tests.support import description
+from tests.support import spec
 
 MIB = 1024 * 1024
 
@@ -59,7 +59,7 @@ def nodes(node: Any) -> Iterator[dict[str, Any]]:
             yield from nodes(value)
 
 
-def test_it_is_what_a_node_that_calls_an_api_by_its_description_takes() -> None:
+def test_it_is_what_a_node_that_calls_an_api_by_its_spec_takes() -> None:
     """JSON of at most 4 MiB, no reference outside, JSON bodies, Basic or Bearer, each 2xx."""
     whole: Any = document("http://localhost:3000")
     validate(whole)
@@ -89,5 +89,5 @@ def test_it_has_the_operations_of_the_wire_and_those_of_this_runner() -> None:
         if isinstance(operation, dict)
     }
     assert found == {"runScript", "getJob", "getJobLogs", "cancelJob", "listJobs", "listScripts"}
-    for path, described in description.load()["paths"].items():
+    for path, described in spec.load()["paths"].items():
         assert paths[path] == described

@@ -15,15 +15,15 @@ from tests.local_runner.described_requests import (
     check_allowed,
     check_anything,
     described_runner,
-    description,
+    requests_of,
 )
 
 EXAMPLES = 100
 
-anything = description(max_examples=EXAMPLES, deterministic=True)
-lists = description(path=LISTS, max_examples=EXAMPLES, deterministic=True)
-valid = description([GenerationMode.POSITIVE], max_examples=EXAMPLES, deterministic=True)
-valid_lists = description(
+anything = requests_of(max_examples=EXAMPLES, deterministic=True)
+lists = requests_of(path=LISTS, max_examples=EXAMPLES, deterministic=True)
+valid = requests_of([GenerationMode.POSITIVE], max_examples=EXAMPLES, deterministic=True)
+valid_lists = requests_of(
     [GenerationMode.POSITIVE], LISTS, max_examples=EXAMPLES, deterministic=True
 )
 
@@ -44,21 +44,19 @@ def job_id(runner: RunnerProcess) -> str:
 
 
 @anything.parametrize()
-def test_whatever_is_asked_the_response_is_one_of_the_description(
+def test_whatever_is_asked_the_response_is_one_of_the_spec(
     case: Case, runner: RunnerProcess
 ) -> None:
     check_anything(case, runner)
 
 
 @valid.parametrize()
-def test_what_the_description_allows_is_done(
-    case: Case, runner: RunnerProcess, job_id: str
-) -> None:
+def test_what_the_spec_allows_is_done(case: Case, runner: RunnerProcess, job_id: str) -> None:
     check_allowed(case, runner, job_id)
 
 
 @lists.parametrize()
-def test_whatever_is_asked_of_the_lists_the_response_is_one_of_their_description(
+def test_whatever_is_asked_of_the_lists_the_response_is_one_of_their_spec(
     case: Case, runner: RunnerProcess, job_id: str
 ) -> None:
     assert job_id

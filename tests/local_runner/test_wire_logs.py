@@ -60,7 +60,7 @@ def page(runner: RunnerProcess, job_id: str, query: str = "") -> dict[str, Any]:
 
 
 def pages(runner: RunnerProcess, job_id: str, limit: int) -> list[dict[str, Any]]:
-    """All pages of a log, as the description says to read them."""
+    """All pages of a log, as the spec says to read them."""
     read = [page(runner, job_id, f"limit={limit}")]
     while (offset := read[-1]["nextOffset"]) < read[-1]["totalSize"]:
         read.append(page(runner, job_id, f"offset={offset}&limit={limit}"))

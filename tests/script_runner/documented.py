@@ -1,4 +1,4 @@
-"""The examples of the description as responses and as models."""
+"""The examples of the spec as responses and as models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from generated_client.models import Job
-from tests.support.description import described_responses
+from tests.support.spec import described_responses
 
 _BODIES = {
     (response.operation, response.example): response.body for response in described_responses()

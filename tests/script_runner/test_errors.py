@@ -34,7 +34,6 @@ from script_runner import (
 from tests.script_runner.documented import documented
 from tests.script_runner.log_strategies import QUICK
 from tests.script_runner.verbs import Connected, clients
-from tests.support.description import DescribedResponse, described_responses, load
 from tests.support.misbehaving_server import (
     Action,
     MisbehavingServer,
@@ -43,6 +42,7 @@ from tests.support.misbehaving_server import (
     json_response,
 )
 from tests.support.prism_client import preferring
+from tests.support.spec import DescribedResponse, described_responses, load
 
 JOB_ID = documented("getJob", "succeeded")["jobId"]
 RUN = RunRequest("quick-echo")
@@ -298,7 +298,7 @@ BODIES: dict[str, tuple[Call, int, dict[str, Any]]] = {
 
 
 def types_of(field: dict[str, Any]) -> list[str]:
-    """The types that the description names for a field, as it names them."""
+    """The types that the spec names for a field, as it names them."""
     if "$ref" in field:
         return types_of(SCHEMAS[field["$ref"].rpartition("/")[2]])
     types = [field["type"]] if isinstance(field["type"], str) else list(field["type"])

@@ -54,7 +54,7 @@ def preferring(mock_url: str, prefer: Callable[[Request], str]) -> Iterator[Misb
 
 
 def _prism_error(response: httpx.Response, body: bytes) -> PrismError | None:
-    # A request the description forbids gets the example of a 400 if there is one.
+    # A request the spec forbids gets the example of a 400 if there is one.
     complaint = response.headers.get("sl-violations")
     if response.headers.get("content-type", "").startswith("application/problem+json"):
         complaint = body.decode()

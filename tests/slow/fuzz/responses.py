@@ -1,4 +1,4 @@
-"""Responses made by chance: those of the description, its errors too, with something spoiled.
+"""Responses made by chance: those of the spec, its errors too, with something spoiled.
 
 `check_responses` takes an example and raises if something does not hold of it.
 """
@@ -17,8 +17,8 @@ from scripts.blocks import BLOCKS
 from tests.faults.attempts import attempt
 from tests.faults.places import FIRST_PLACES, LOGS, kind_of
 from tests.slow.fuzz.inputs import json_values
-from tests.support.description import DescribedResponse, described_responses
 from tests.support.misbehaving_server import Action, MisbehavingServer, Request, Step, http_response
+from tests.support.spec import DescribedResponse, described_responses
 
 ATTEMPT_SECONDS = 10.0
 """How long an attempt may take if every response comes at once, on a busy machine too."""
@@ -77,7 +77,7 @@ def _nodes(value: Any) -> list[tuple[Any, Any]]:
 
 @st.composite
 def mutated_bodies(draw: st.DrawFn, response: DescribedResponse) -> bytes:
-    """The body of a response of the description with some values dropped, replaced or inserted."""
+    """The body of a response of the spec with some values dropped, replaced or inserted."""
     body = copy.deepcopy(response.body)
     for _ in range(draw(st.sampled_from([0, 0, 1, 1, 2, 4]))):
         if not (nodes := _nodes(body)):

@@ -103,7 +103,7 @@ def test_a_runner_responds_to_any_request_made_of_its_spec_as_described(
             job_id = runner.submit(described_requests.SCRIPT, "日志")
             described_requests.check_allowed(case, runner, job_id)
 
-        known = described_requests.description().get_all_operations()
+        known = described_requests.requests_of().get_all_operations()
         assert_holds(
             # `test_schemathesis` has more of them.
             100 if SECONDS else 5,

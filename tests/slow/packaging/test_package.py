@@ -19,8 +19,8 @@ from scripts.blocks import BLOCKS, ROOT
 from scripts.demo import examples_served
 from scripts.package.build import make
 from scripts.package.oomol import (
-    DESCRIPTION,
     OWN_FILES,
+    SPEC,
     PackagingFailed,
     check_lock,
     write_oomol_package,
@@ -142,11 +142,11 @@ def test_the_oomol_package_has_what_oomol_needs_and_no_more(oomol_package: Path)
     own = {"README.md", "README_zh-CN.md", "poetry.lock"}
     others = {"LICENSE", "icon.png", "oo-locales/en.json", "oo-locales/zh-CN.json"}
     others |= {"package.oo.yaml", "skills/script-runner/SKILL.md"}
-    description = packaged.pop("openapi.json")
+    spec = packaged.pop("openapi.json")
     others |= set(run("git", "ls-files", "flows").split())
 
     assert packaged.keys() == tasks | own | others | modules("generated_client", "script_runner")
-    assert description == (ROOT / DESCRIPTION).read_bytes()
+    assert spec == (ROOT / SPEC).read_bytes()
     for name, content in packaged.items():
         source = name.replace("tasks/", "blocks/").replace("task.oo.yaml", "block.oo.yaml")
         assert content == ((OWN_FILES if name in own else ROOT) / source).read_bytes(), name

@@ -1,4 +1,4 @@
-"""The description as the tests read it: its operations and each response it gives an example of."""
+"""The spec as the tests read it: its operations and each response it gives an example of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from scripts.mock import DESCRIPTION
+from scripts.mock import SPEC
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ def _resolve(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 
 
 def load() -> dict[str, Any]:
-    """The description as it is written."""
+    """The spec as it is written."""
     # Times stay the strings that they are on the wire: a BaseLoader would also keep numbers so.
-    loaded: dict[str, Any] = yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = yaml.safe_load(SPEC.read_text(encoding="utf-8"))
     return loaded
 
 
 def described_responses() -> list[DescribedResponse]:
-    """Every named example of every response of every operation, in the order of the description."""
+    """Every named example of every response of every operation, in the order of the spec."""
     document = load()
     return [
         DescribedResponse(

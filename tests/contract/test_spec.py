@@ -1,4 +1,4 @@
-"""What the description promises beyond being valid, and what its client does with surprises."""
+"""What the spec promises beyond being valid, and what its client does with surprises."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from generated_client.models import AcceptedJob, Job, LogPage
-from tests.support.description import described_responses, load
+from tests.support.spec import described_responses, load
 
 JOBS = [response.body for response in described_responses() if response.schema == "Job"]
 PAGES = [response.body for response in described_responses() if response.schema == "LogPage"]
