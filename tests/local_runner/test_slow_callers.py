@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from local_runner.http import protocol
-from scripts.runner_process import RunnerProcess
-from tests.local_runner.served import ENOUGH, Caller, Served, serving
+from tests.local_runner.served import ENOUGH, Served, serving
 
 SOON = 0.3
 LATE = 60.0
 """Seconds: long over, and never over, when a test ends."""
-
-HEAD_SECONDS = protocol.HEAD_SECONDS
-"""The real limit, which most of these tests replace."""
 
 SCRIPTS = {
     "hello": "#!/bin/sh\necho hello\n",
@@ -238,37 +232,3 @@ async def test_a_head_is_at_most_64_kib_however_it_comes(
 
     assert await status_of(protocol.MAX_HEAD_BYTES) == b"404"
     assert await status_of(protocol.MAX_HEAD_BYTES + 1) in (b"400", b"")
-
-
-async def given_up(url: str, sent: bytes, dripping: bytes | None = None) -> tuple[bytes, float]:
-    """The first line that a slow caller is told, and the seconds until the connection is closed."""
-    address = httpx.URL(url)
-    caller = Caller(*await asyncio.open_connection(address.host, address.port))
-    begun = time.monotonic()
-    caller.send(sent)
-    drip = asyncio.create_task(caller.trickle(dripping, pause=0.5)) if dripping else None
-    said = await caller.all_that_comes()
-    taken = time.monotonic() - begun
-    caller.writer.close()
-    if drip is not None:
-        await drip
-    return said[: len(TIMED_OUT)], taken
-
-
-async def test_a_runner_as_it_is_gives_up_slow_callers_after_10_seconds_and_serves_others(
-    tmp_path: Path,
-) -> None:
-    with RunnerProcess(tmp_path, SCRIPTS) as runner:
-        silent = [given_up(runner.url, b"") for _ in range(20)]
-        stopped = [given_up(runner.url, HEALTHZ[:-2]) for _ in range(20)]
-        dripping = [given_up(runner.url, HEALTHZ[:-2], b"x") for _ in range(20)]
-        slow = asyncio.gather(*silent, *stopped, *dripping)
-        while not slow.done():
-            job = await asyncio.to_thread(runner.run, "hello")
-            assert (job["status"], job["durationMs"] < 5000) == ("succeeded", True)
-        callers = await slow
-
-    said = [line for line, _ in callers]
-    assert said[:40] == [b""] * 20 + [TIMED_OUT] * 20
-    assert set(said[40:]) <= {TIMED_OUT, b""}
-    assert all(HEAD_SECONDS - 0.5 < taken < HEAD_SECONDS + 5 for _, taken in callers)
