@@ -40,7 +40,7 @@ from local_runner.tasks import Tasks
 LEASE_CHECK_SECONDS = 0.25
 
 LOOK_AGAIN_SECONDS = 5.0
-"""How often it is looked whether the scripts have changed."""
+"""How often the scripts are checked for a change."""
 
 LEFT_BEHIND_GRACE_SECONDS = 5.0
 """From SIGTERM to SIGKILL of what an agent left behind that was killed with its keeper."""

@@ -19,7 +19,7 @@ from local_runner.jobs.dispatcher import Dispatcher
 from local_runner.jobs.reader import Reader
 
 WATCH_SECONDS = 0.5
-"""How often it is looked whether agents are dead."""
+"""How often agents are checked for being dead."""
 
 REPEAT_SECONDS = 1.0
 """How often an agent is told again what has had no effect."""

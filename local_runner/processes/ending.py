@@ -14,11 +14,11 @@ from local_runner import log
 from local_runner.processes.carriers import Carriers
 
 LOOK_SECONDS = 0.05
-"""How often is looked what is left, once the script itself has ended."""
+"""How often the rest is looked for, once the script itself has ended."""
 
 LOOK_SHARE = 5
-"""How many times as long as a look takes is waited for the next, so that it costs little of a core
-however many processes there are."""
+"""The pause after a look, in times of how long it took: it costs little of a core however many
+processes there are."""
 
 KILL_SECONDS = 1.0
 """How long what was killed may take to be gone."""

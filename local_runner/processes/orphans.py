@@ -12,7 +12,7 @@ from local_runner.processes.carriers import NO_GROUP, find_carriers
 from local_runner.processes.ending import KILL_SECONDS
 
 MAX_KILL_ROUNDS = 10
-"""How often it is looked for; all but the first time with SIGKILL."""
+"""How many times they are looked for; all but the first time with SIGKILL."""
 
 
 def end_processes_of(job_ids: Iterable[str], kill_grace_seconds: float) -> int:

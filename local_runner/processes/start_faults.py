@@ -85,7 +85,7 @@ def _file_fault(path: str, if_not_executable: str) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return "no such file"
     except OSError as error:
-        return f"cannot be looked at: {error.strerror}"
+        return f"cannot be checked: {error.strerror}"
     return None if os.access(path, os.X_OK) else if_not_executable
 
 

@@ -65,20 +65,20 @@ def _log_line(offset: int) -> str:
     return f"GET /jobs/{JOB_ID}/logs?stream=stdout&offset={offset}&limit={PAGE_BYTES}"
 
 
-LOOK = f"GET /jobs/{JOB_ID}"
+POLL = f"GET /jobs/{JOB_ID}"
 PLACES = {
     "run-script-async": Place("run-script-async", RUN, "POST /run", RUN_INPUTS),
     "run-script-sync": Place("run-script-sync", RUN, "POST /run", RUN_INPUTS),
     "run-script-sync, its output": Place("run-script-sync", LOGS, _log_line(0), RUN_INPUTS),
-    "get-job-status": Place("get-job-status", JOB, LOOK, JOB_INPUTS),
+    "get-job-status": Place("get-job-status", JOB, POLL, JOB_INPUTS),
     "get-job-logs": Place("get-job-logs", LOGS, _log_line(0), JOB_INPUTS),
     "get-job-logs, a later page": Place("get-job-logs", LOGS, _log_line(16), JOB_INPUTS, 1),
     "cancel-job": Place("cancel-job", CANCEL, f"POST /jobs/{JOB_ID}/cancel", JOB_INPUTS),
-    "wait-for-job": Place("wait-for-job", JOB, LOOK, WAIT_INPUTS),
+    "wait-for-job": Place("wait-for-job", JOB, POLL, WAIT_INPUTS),
 }
 GOING_ON = {
     "new lines": Place("wait-for-job", LOGS, _log_line(0), WAIT_INPUTS),
-    "a later poll": Place("wait-for-job", JOB, LOOK, WAIT_INPUTS, 1),
+    "a later poll": Place("wait-for-job", JOB, POLL, WAIT_INPUTS, 1),
 }
 """Requests of a wait whose failure does not end it."""
 

@@ -125,7 +125,7 @@ def test_a_response_that_does_not_come_whole_is_waited_for_up_to_the_limit(
     hint = STILL_RUNNING if place.is_run else OVERLOADED
     said = rf"no whole response within {short_limits:g} s"
     tried.failed(RequestTimedOut, f"{place.line} at {server.url}", said, hint)
-    # A wait looks again as long as the runner may be away, which is as long here.
+    # A wait polls again as long as the runner may be away, which is as long here.
     assert short_limits * 0.9 < tried.seconds < 2 * short_limits + SLACK_SECONDS
 
 

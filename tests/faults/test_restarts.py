@@ -90,11 +90,11 @@ def test_a_wait_for_a_job_that_its_runner_has_forgotten_is_rejected(
 def _looked(process: RunnerProcess, job_id: str) -> None:
     """Wait until somebody has read the log, beside the test."""
 
-    def looks() -> int:
+    def polls() -> int:
         return sum(event.get("path") == f"/jobs/{job_id}" for event in process.events)
 
-    before = looks()
-    wait_until(lambda: looks() > before)
+    before = polls()
+    wait_until(lambda: polls() > before)
 
 
 @pytest.mark.parametrize("has_forgotten", [False, True], ids=["same history", "no history"])

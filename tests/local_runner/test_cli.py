@@ -83,7 +83,7 @@ def test_check_warns_of_a_script_that_cannot_be_looked_at(config: Path) -> None:
     result = invoke("check", f"--config={config}")
 
     assert (result.exit_code, result.stderr) == (0, "")
-    said = f"warning: script long: {path}: cannot be looked at: File name too long\n"
+    said = f"warning: script long: {path}: cannot be checked: File name too long\n"
     assert result.stdout.endswith(said)
 
 

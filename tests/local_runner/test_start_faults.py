@@ -35,7 +35,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str | None]] = {
     "gone": (lambda _: None, "no such file"),
     "a folder": (Path.mkdir, "is a folder, not a file"),
     "a pipe": (os.mkfifo, "is no regular file"),
-    "a loop": (loop, "cannot be looked at: Too many levels of symbolic links"),
+    "a loop": (loop, "cannot be checked: Too many levels of symbolic links"),
     "not executable": (
         written(b"#!/bin/sh\n", 0o644),
         "may not be executed, run chmod +x on it",
@@ -90,13 +90,13 @@ def test_check_looks_at_the_first_line_of_every_script(tmp_path: Path) -> None:
 
 def test_a_script_out_of_reach_is_a_fault_in_words(tmp_path: Path) -> None:
     assert start_fault(str(tmp_path / "x" / "y")) == "no such file"
-    assert start_fault(f"/{'x' * 300}") == "cannot be looked at: File name too long"
+    assert start_fault(f"/{'x' * 300}") == "cannot be checked: File name too long"
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
     user = os.geteuid()
     # Root may search every folder.
     os.seteuid(user or NOBODY)
     try:
-        assert start_fault(str(closed / "a.sh")) == "cannot be looked at: Permission denied"
+        assert start_fault(str(closed / "a.sh")) == "cannot be checked: Permission denied"
     finally:
         os.seteuid(user)

@@ -1,4 +1,4 @@
-"""A runner whose one job a test lets go through states, look by look."""
+"""A runner whose one job a test lets go through states, poll by poll."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JOB_ID = "job_1"
 
 @dataclass(frozen=True)
 class State:
-    """What a look at the job finds.
+    """What a poll of the job finds.
 
     Attributes:
         status: The word of the wire.
@@ -35,19 +35,19 @@ class ScriptedRunner:
     """Responds to the first poll with the first state, and so on; the last state stays.
 
     Attributes:
-        looks: How many polls of the job got a response or a refusal.
+        polls: How often the job was polled, refusals included.
         log_requests: How many pages were asked for.
         bytes_sent: How many bytes of logs were in them.
     """
 
     def __init__(self, states: Sequence[State | Action | bytes], *, closes: bool = False) -> None:
-        """Take the states; an action or a response in place of one is what a look gets.
+        """Take the states; an action or a response in place of one is what a poll gets.
 
         Args:
             states: See above.
             closes: Whether the connection is closed after a response in place of a state.
         """
-        self.looks = 0
+        self.polls = 0
         self.log_requests = 0
         self.bytes_sent = 0
         self._closes = closes
@@ -70,8 +70,8 @@ class ScriptedRunner:
             self.bytes_sent += len(str(page["data"]).encode())
             yield json_response(200, page)
             return
-        state = self._states[min(self.looks, len(self._states) - 1)]
-        self.looks += 1
+        state = self._states[min(self.polls, len(self._states) - 1)]
+        self.polls += 1
         if not isinstance(state, State):
             yield state
             if self._closes:

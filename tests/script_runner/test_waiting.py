@@ -171,7 +171,7 @@ def test_a_wait_of_no_time_polls_once(connected: Connected) -> None:
     runner = ScriptedRunner([State("queued")])
     with runner.listening() as server, pytest.raises(WaitTimedOut, match="queued after 0 s"):
         connected(server.url).wait(JOB_ID, timeout=0)
-    assert runner.looks == 1
+    assert runner.polls == 1
     assert waited([ENDED], timeout=0)[0].code == 0
 
 
@@ -293,7 +293,7 @@ def test_a_runner_that_does_not_respond_as_it_should_does_not_end_the_wait(
     runner = ScriptedRunner(states, closes=True)
     with runner.listening() as server:
         assert connected(server.url, settings=QUICK).wait(JOB_ID).code == 0
-    assert runner.looks == 5
+    assert runner.polls == 5
 
 
 def test_a_runner_that_stays_away_is_an_error_when_the_wait_is_over() -> None:
@@ -353,14 +353,14 @@ def test_a_runner_that_never_responded_is_an_error_at_once(
     runner = ScriptedRunner([first, ENDED])
     with runner.listening() as server, pytest.raises(error):
         connected(server.url).wait(JOB_ID)
-    assert runner.looks == 1
+    assert runner.polls == 1
 
 
 def test_a_job_that_the_runner_has_forgotten_ends_the_wait() -> None:
     runner = ScriptedRunner([RUNNING, NOT_FOUND, ENDED])
     with runner.listening() as server, pytest.raises(RequestRejected, match="JOB_NOT_FOUND"):
         ScriptRunner(server.url, settings=QUICK).wait(JOB_ID)
-    assert runner.looks == 2
+    assert runner.polls == 2
 
 
 class BadLogs(ScriptedRunner):

@@ -117,7 +117,7 @@ def spoiled_responses(draw: st.DrawFn) -> Spoiled:
     several = st.integers(1, 3 if block == "wait-for-job" else 1)
     first = [draw(mutated_responses(OPERATION_OF[block])) for _ in range(draw(several))]
     pages = [draw(mutated_responses("getJobLogs")) for _ in range(draw(st.integers(1, 3)))]
-    # Three looks: at once, after 0.05 s, and at the end.
+    # Three polls: at once, after 0.05 s, and at the end.
     timeout = draw(st.sampled_from([0, 0.06])) if len(first) > 1 else 0
     return Spoiled(block, timeout, first, pages)
 
