@@ -105,6 +105,15 @@ def test_the_changelog_and_the_package_have_the_version_of_the_project() -> None
     assert re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", newest)
 
 
+@pytest.mark.parametrize("index", [README, ROOT / "docs" / "README.md"], ids=name_of)
+def test_an_index_lists_every_page(index: Path) -> None:
+    pages = {*(ROOT / "docs").glob("*.md"), *ROOT.glob("[CS]*.md")}
+    rows = [link for section in read_sections(index) for link in section.links]
+
+    listed = {(index.parent / link).resolve() for link in rows}
+    assert {name_of(page) for page in pages - listed - {index}} == set()
+
+
 # -- docs/local-runner.md
 
 
