@@ -27,8 +27,9 @@ PIP_INSTALL = @$(@D)/bin/pip install --no-compile --disable-pip-version-check --
   --editable '.[$(EXTRAS)]' > $(@D)/install.log 2>&1 || { cat $(@D)/install.log >&2; exit 1; }
 
 $(DEMO_READY) $(BENCH_READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1): run 'make PYTHON=python3.12'" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
+	  echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2> /dev/null || echo not there):" \
+	    "name a newer one, such as make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Installing $(WHAT) into $(@D) ..."
 	@$(PYTHON) -m venv --clear $(@D)
 	$(PIP_INSTALL)
@@ -47,7 +48,7 @@ $(BENCH_READY): WHAT := what is measured and what draws the pictures
 $(BENCH_READY): EXTRAS := runner,cli,cluster,flow,dev,bench
 
 $(NODE_READY): package.json package-lock.json
-	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || { \
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2> /dev/null || { \
 	  echo "Node 20 or newer is needed (for Prism and Spectral): https://nodejs.org" >&2; exit 1; }
 	@echo "Installing Prism and Spectral into $(@D) ..."
 	@npm ci --silent --no-audit --no-fund
