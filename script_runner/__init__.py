@@ -9,7 +9,7 @@
 
 `AsyncScriptRunner` has the same verbs for asyncio. `connect` gives one `ScriptRunner` a URL to all
 who ask, as the blocks do. `generated_client`, on which it stands, is generated from
-`openapi/script-runner.yaml`; this package adds what a description cannot say: warm connections,
+`openapi/script-runner.yaml`; this package adds what a spec cannot say: warm connections,
 timeouts for whole calls, one family of errors, lines instead of bytes, waiting.
 """
 

@@ -1,4 +1,4 @@
-"""Whether inputs can be sent, and whether a response is what the description says it is.
+"""Whether inputs can be sent, and whether a response is what the spec says it is.
 
 The generated client checks of a response only that its fields exist.
 """
@@ -35,7 +35,7 @@ _SPEC_TYPES = {
     type(None): "null",
     datetime.datetime: "date-time",
 }
-"""What the description calls the types of Python."""
+"""What the spec calls the types of Python."""
 
 
 def string(name: str, value: object) -> str:
@@ -132,7 +132,7 @@ def _shown(value: object) -> str:
 
 
 def check_response(model: Any, asked: Mapping[str, object]) -> None:
-    """Check a response against the description and against what was asked for.
+    """Check a response against the spec and against what was asked for.
 
     Args:
         model: An instance of a class of `generated_client.models`. A JSON number without a

@@ -1,4 +1,4 @@
-"""Generate what is made of the descriptions in `openapi/`, or check that it is up to date.
+"""Generate what is made of the specs in `openapi/`, or check that it is up to date.
 
 That is `generated_client/`, and the JSON document that the local runner serves.
 """
@@ -70,7 +70,7 @@ def generate_into(folder: Path, root: Path) -> Path:
 
 
 def regenerate(root: Path) -> None:
-    """Replace `root/generated_client` and the document by what the descriptions say now.
+    """Replace `root/generated_client` and the document by what the specs say now.
 
     The old package is deleted only when the new one is complete.
 
@@ -85,7 +85,7 @@ def regenerate(root: Path) -> None:
 
 
 def stale_files(root: Path) -> list[str]:
-    """Compare `root/generated_client` and the document with what the descriptions say now.
+    """Compare `root/generated_client` and the document with what the specs say now.
 
     Returns:
         The files that differ, are missing or should not be there, tracked by git or not, sorted;

@@ -1,4 +1,4 @@
-"""One JSON document out of the descriptions in `openapi/`, as the local runner serves it."""
+"""One JSON document out of the specs in `openapi/`, as the local runner serves it."""
 
 from __future__ import annotations
 

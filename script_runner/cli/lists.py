@@ -57,7 +57,7 @@ class JobList:
 
 @attrs.define
 class Script:
-    """A script that may be run; see the description."""
+    """A script that may be run; see the spec."""
 
     id: str
     description: str | None
@@ -87,7 +87,7 @@ class Script:
 
 @attrs.define
 class Agent:
-    """A machine that runs scripts for the local runner; see the description."""
+    """A machine that runs scripts for the local runner; see the spec."""
 
     name: str
     host: str
