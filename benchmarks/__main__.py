@@ -104,6 +104,8 @@ def _write(
 ) -> None:
     plots = output / PLOTS_FOLDER
     plots.mkdir(parents=True, exist_ok=True)
+    for earlier_plot in plots.glob("*.svg"):
+        earlier_plot.unlink()
     path = output / PAGE
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

@@ -48,7 +48,7 @@ def lists_under_load(settings: Settings) -> Iterator[Row]:
 
 @contextlib.contextmanager
 def _readers(runner: RunnerProcess, job_id: str) -> Iterator[None]:
-    command = [sys.executable, "-m", "benchmarks.child", "readers", runner.url, job_id]
+    command = [sys.executable, "-m", "benchmarks.reader", "readers", runner.url, job_id]
     with subprocess.Popen(
         [*command, str(READERS)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as process:

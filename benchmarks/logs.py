@@ -9,9 +9,9 @@ from statistics import median
 
 import httpx
 
-from benchmarks.child import page_of
 from benchmarks.figures import Plot, Row, Settings, short, slower, subject
 from benchmarks.measuring import MEGABYTE, call_block, run_python, runner_in, timed_in_turns
+from benchmarks.reader import page_of
 from scripts.runner_process import RunnerProcess
 
 LINE_BYTES = 85
@@ -82,7 +82,7 @@ def read_in_turns(
         runner: Who has the log.
         job_id: Whose log it is.
         rounds: How many processes of each.
-        works: The name of a work of `benchmarks.child` and its numbers, by the name of its result.
+        works: The name of a work of `benchmarks.reader` and its numbers, by the name of its result.
 
     Returns:
         The median of the times and the most of the memory.
@@ -91,7 +91,7 @@ def read_in_turns(
     for _ in range(rounds):
         for name, (work, *numbers) in works.items():
             arguments = [str(work), runner.url, job_id, *map(str, numbers)]
-            printed = run_python("-m", "benchmarks.child", *arguments)
+            printed = run_python("-m", "benchmarks.reader", *arguments)
             readings[name].append([float(number) for number in printed.split()])
     return {
         name: Reading(median(one[0] for one in several), max(one[1] for one in several))

@@ -1,8 +1,7 @@
-"""What all tests share: the mock of the API, and the way to tell its errors from responses."""
+"""What all tests share: their order, the signals they may be sent, the mock of the API."""
 
 from __future__ import annotations
 
-import gc
 import signal
 from collections.abc import Iterator
 
@@ -32,11 +31,3 @@ def mock_url() -> Iterator[str]:
     """The URL of a Prism mock of the spec, started once for the run."""
     with prism(["mock"]) as url:
         yield url
-
-
-@pytest.fixture
-def no_collection() -> Iterator[None]:
-    """Collect no garbage: the finalizers of other tests fail where a parser has recursed deep."""
-    gc.disable()
-    yield
-    gc.enable()

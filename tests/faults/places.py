@@ -76,11 +76,6 @@ PLACES = {
     "cancel-job": Place("cancel-job", CANCEL, f"POST /jobs/{JOB_ID}/cancel", JOB_INPUTS),
     "wait-for-job": Place("wait-for-job", JOB, POLL, WAIT_INPUTS),
 }
-GOING_ON = {
-    "new lines": Place("wait-for-job", LOGS, _log_line(0), WAIT_INPUTS),
-    "a later poll": Place("wait-for-job", JOB, POLL, WAIT_INPUTS, 1),
-}
-"""Requests of a wait whose failure does not end it."""
 
 at_every_place = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 FIRST_PLACES = {name: place for name, place in PLACES.items() if name == place.block}

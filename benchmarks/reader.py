@@ -1,6 +1,6 @@
 """Reads a log in a process that has not read it before, as `benchmarks.logs` and `lists` want it.
 
-Run as `python -m benchmarks.child WORK URL JOB [NUMBER]...`; prints seconds and bytes.
+Run as `python -m benchmarks.reader WORK URL JOB [NUMBER]...`; prints seconds and bytes.
 """
 
 from __future__ import annotations
