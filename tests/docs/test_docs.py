@@ -228,7 +228,9 @@ def test_every_error_code_of_the_api_has_a_row_with_its_status() -> None:
 
 
 def test_every_class_of_errors_has_its_section() -> None:
-    classes = [error.__name__ for error in script_runner.ScriptRunnerError.__subclasses__()]
+    family = errors.ScriptRunnerError.__subclasses__()
+    # The command line has one of its own, which is there once a test has imported it.
+    classes = [error.__name__ for error in family if error.__module__ == errors.__name__]
     titles = [section.title for section in read_sections(ERRORS)[2:]]
 
     assert sorted(titles) == sorted(classes)
