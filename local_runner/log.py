@@ -114,7 +114,7 @@ def _size_of(fields: Fields) -> int:
 
 def _write(data: bytes) -> None:
     """Write all to stderr; what cannot be written is lost."""
-    # There is none where the runner was started with it closed.
+    # There is none if the runner was started with it closed.
     while data and sys.stderr is not None:
         try:
             data = data[os.write(sys.stderr.fileno(), data) :]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hmac
 import re
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from local_runner.http.errors import error_response
 
 CONTAINER_HOST = "host.docker.internal"
 """The name by which a container reaches the machine it runs on."""
+
+MAX_HOSTS = 16
+"""How many are remembered; each may be as long as the head of a request."""
 
 _HOST_HEADER = re.compile(
     r"(?P<name>\[[0-9a-f:.]+\]|[^:/@\s\x80-\xff]+)(?::\d{1,5})?", re.ASCII | re.IGNORECASE
@@ -46,6 +50,8 @@ class Guard:
         """
         self._app = app
         self._hosts = {CONTAINER_HOST, names.canonical(config.host), *config.allowed_hosts}
+        # Requests name the same host again and again; to parse an address takes a while.
+        self._serves = functools.lru_cache(MAX_HOSTS)(self._is_served)
         self._origins = set(config.allowed_origins)
         self._token = None if token is None else token.encode()
         self._checks: list[Check] = [
@@ -74,9 +80,7 @@ class Guard:
 
     def _check_host(self, headers: Headers) -> JsonResponse | None:
         host = headers.get("host", "")
-        match = _HOST_HEADER.fullmatch(host)
-        name = names.canonical(match["name"]) if match else ""
-        if name and (names.is_loopback(name) or name in self._hosts):
+        if self._serves(host):
             return None
         return error_response(
             403,
@@ -84,6 +88,11 @@ class Guard:
             f"host {_quoted(host)} is not served here: call it localhost, "
             "or add the name to server.allowedHosts",
         )
+
+    def _is_served(self, host: str) -> bool:
+        match = _HOST_HEADER.fullmatch(host)
+        name = names.canonical(match["name"]) if match else ""
+        return bool(name) and (names.is_loopback(name) or name in self._hosts)
 
     def _check_origin(self, headers: Headers) -> JsonResponse | None:
         origin = headers.get("origin", "").lower()

@@ -157,7 +157,10 @@ class BoundedProtocol(H11Protocol):
     def want_more(self) -> None:
         """Parse more, when others have had their turn: a handler, or a new request, may go on."""
         self._reader = self.cycle
-        if self._unparsed or self.flow.read_paused:
+        is_there = 0 < self._body_left <= min(len(self._unparsed), CHUNKED_PIECE)
+        if is_there and not self.cycle.response_complete:
+            self._parse()  # so little that nobody waits for it
+        elif self._unparsed or self.flow.read_paused:
             self.loop.call_soon(self._parse)
 
     def close(self, transport: asyncio.Transport) -> None:

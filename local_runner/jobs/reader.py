@@ -17,9 +17,8 @@ from local_runner.jobs.listing import (
 from local_runner.jobs.live import LiveJobs
 from local_runner.jobs.record import JobRecord, Stream
 from local_runner.processes.launcher import Workers
-from local_runner.storage.disk import Disk
 from local_runner.storage.history import Store
-from local_runner.storage.log_pages import Page, read_page
+from local_runner.storage.log_pages import LogReader, Page
 
 
 class Reader:
@@ -32,7 +31,6 @@ class Reader:
         allowlist: Allowlist,
         live: LiveJobs,
         workers: Workers | None,
-        disk: Disk,
     ) -> None:
         """Begin.
 
@@ -42,14 +40,13 @@ class Reader:
             allowlist: The scripts as they are now.
             live: The jobs that live.
             workers: The machines that run the scripts; None for this one.
-            disk: What reads logs.
         """
         self._config = config
         self._store = store
         self._allowlist = allowlist
         self._live = live
         self._workers = workers
-        self._disk = disk
+        self._log_reader = LogReader()
 
     async def job(self, job_id: str) -> JobRecord | None:
         """A job as it is now, or None if there is none of that id."""
@@ -104,4 +101,4 @@ class Reader:
     async def page(self, record: JobRecord, stream: Stream, offset: int, limit: int) -> Page:
         """A page of a job's log, as far as it is in its file; see `flush` and `read_page`."""
         path, ended = Path(self._config.runner.logs_dir, record.log_name(stream)), record.has_ended
-        return await self._disk.run(lambda: read_page(path, offset, limit, ended=ended))
+        return await self._log_reader.page(path, offset, limit, ended=ended)

@@ -64,7 +64,7 @@ class Scheduler:
         self._dispatcher = Dispatcher(
             limits, store, live, self._recorder, self._tasks, self._local, workers
         )
-        self.reader = Reader(config, store, self._allowlist, live, workers, disk)
+        self.reader = Reader(config, store, self._allowlist, live, workers)
 
     async def recover(self) -> None:
         """Take up the history: what ran when the last runner ended has failed, the queue goes on.

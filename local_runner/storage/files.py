@@ -13,7 +13,7 @@ ATTEMPT_SECONDS = 0.002
 holds for all threads, which takes less than this."""
 
 
-def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
+def open_file(path: Path | str, flags: int, mode: int = 0o600) -> int:
     """Open a file that no script inherits; see `os.open`."""
     for _ in range(ATTEMPTS - 1):
         try:

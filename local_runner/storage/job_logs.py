@@ -7,7 +7,6 @@ import errno
 import functools
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from local_runner import log
 from local_runner.config import RunnerConfig
@@ -48,15 +47,15 @@ class LogWriter:
 
     on_written: Callable[[], None] | None = None
 
-    def __init__(self, path: Path, limit: int, preview_limit: int) -> None:
+    def __init__(self, name: str, limit: int, preview_limit: int) -> None:
         """Begin an empty log.
 
         Args:
-            path: Its file.
+            name: Its file.
             limit: The most bytes of the log.
             preview_limit: The most bytes kept of the tail of what is printed.
         """
-        self.file = LogFile(path)
+        self.file = LogFile(name)
         self.size = 0
         self.truncated = False
         self.waiting: list[bytes] = []
@@ -141,11 +140,11 @@ class JobLogs:
             limits: Where the files are, and how long they may be.
             disk: What writes them.
         """
-        self._folder = Path(limits.logs_dir)
+        self._folder = limits.logs_dir
         self._preview_limit = limits.preview_max_bytes
         bounds = limits.max_log_bytes_per_stream, self._preview_limit
         self.streams = {
-            stream: LogWriter(self._folder / log_name(job_id, stream), *bounds)
+            stream: LogWriter(f"{self._folder}/{log_name(job_id, stream)}", *bounds)
             for stream in STREAMS
         }
         self.failure: OSError | None = None
@@ -168,8 +167,8 @@ class JobLogs:
         check_folder(self._folder)
         for writer in self.streams.values():
             # Such as a link that somebody has put there.
-            if os.path.lexists(writer.file.path):
-                raise FileExistsError(errno.EEXIST, "there is a file", str(writer.file.path))
+            if os.path.lexists(writer.file.name):
+                raise FileExistsError(errno.EEXIST, "there is a file", writer.file.name)
 
     async def take_up(self) -> None:
         """Go on with the logs of a job that was started before the runner was.

@@ -19,15 +19,20 @@ class LogFile:
     """A file that is made when there is something to write to it, so that an empty log has none.
 
     Attributes:
-        path: Where it is.
+        name: Where it is.
         size: Bytes in it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, name: str) -> None:
         """Begin with a file that is not there."""
-        self.path = path
+        self.name = name
         self.size = 0
         self._file: int | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it is; made when it is wanted, which costs more than to open the file."""
+        return Path(self.name)
 
     @property
     def is_open(self) -> bool:
@@ -64,15 +69,15 @@ class LogFile:
     def _open(self) -> int:
         flags = _FLAGS if self.size else _FLAGS | _NEW
         try:
-            return open_file(self.path, flags, FILE_MODE)
+            return open_file(self.name, flags, FILE_MODE)
         except FileNotFoundError:
             if self.size:
                 raise
             make_folder(self.path.parent)
-            return open_file(self.path, flags, FILE_MODE)
+            return open_file(self.name, flags, FILE_MODE)
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: str) -> None:
     """See that files can be made in a folder, as far as that can be told; make it if it is missing.
 
     Raises:
@@ -80,9 +85,9 @@ def check_folder(folder: Path) -> None:
     """
     # With the slash only a folder will do.
     if not os.access(f"{folder}/", os.W_OK | os.X_OK):
-        make_folder(folder)
+        make_folder(Path(folder))
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
 
 
 def make_folder(folder: Path) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import errno
+import functools
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
+from local_runner.storage.disk import Disk
 from local_runner.storage.files import open_file
+
+READING_THREADS = 8
+"""So many logs on a disk that hangs can be asked for before the pages of others have to wait."""
 
 PIECE_BYTES = 64 * 1024
 """So much is decoded at once, 2 ms at most: other threads, the event loop among them, stand still
@@ -44,6 +51,33 @@ class Page:
     next_offset: int
     total_size: int
     data: str
+
+
+class LogReader:
+    """Reads pages in threads of its own, so that nothing else waits for one that hangs.
+
+    Of each log it reads one at a time: however many ask for one that hangs, it takes one thread.
+    It belongs to one event loop.
+    """
+
+    def __init__(self) -> None:
+        """Start the threads."""
+        self._disk = Disk(READING_THREADS)
+        self._turns: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+
+    async def page(self, path: Path, offset: int, limit: int, *, ended: bool) -> Page:
+        """Read a page when those before it that ask for the same log have theirs.
+
+        See `read_page` for the arguments and what it raises.
+        """
+        read = functools.partial(read_page, path, offset, limit, ended=ended)
+        # A task of its own: if the caller goes away the thread still has its turn.
+        return await asyncio.shield(asyncio.ensure_future(self._read(path, read)))
+
+    async def _read(self, path: Path, read: functools.partial[Page]) -> Page:
+        turn = self._turns.get(path) or self._turns.setdefault(path, asyncio.Lock())
+        async with turn:
+            return await self._disk.run(read)
 
 
 def read_page(path: Path, offset: int, limit: int, *, ended: bool) -> Page:

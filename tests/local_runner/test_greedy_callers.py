@@ -291,7 +291,7 @@ async def test_a_log_that_cannot_be_read_just_now_holds_up_nobody_else(
         assert goes_on.wait(ENOUGH)
         return read_page(*args, **kinds)
 
-    monkeypatch.setattr("local_runner.jobs.reader.read_page", read_when_it_goes_on)
+    monkeypatch.setattr("local_runner.storage.log_pages.read_page", read_when_it_goes_on)
     readers = [await served.call(request) for _ in range(10)]
     other = await served.call(HEALTHZ)
 

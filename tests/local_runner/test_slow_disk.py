@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from local_runner.jobs.record import JobRecord, Status
-from local_runner.storage import database, job_logs, log_file
+from local_runner.storage import database, job_logs, log_file, log_pages
 from local_runner.storage import disk as threads
 from local_runner.storage.history import Store
 from tests.local_runner.served import ENOUGH, Served, serving
@@ -29,11 +29,18 @@ SCRIPTS = {
 
 
 class HangingDisk:
-    """Holds calls of a function of `os` up until it is let go."""
+    """Holds calls of a function of `os` up until it is let go, all or those with some arguments."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        module: Any,
+        name: str,
+        when: Callable[..., bool] = lambda *_: True,
+    ) -> None:
         self.hangs = threading.Event()
         self.held = 0
+        self._when = when
         self._goes_on = threading.Event()
         self._call: Callable[..., Any] = getattr(os, name)
         system = type("System", (), {"__getattr__": lambda _, other: getattr(os, other)})()
@@ -41,9 +48,10 @@ class HangingDisk:
         monkeypatch.setattr(module, "os", system)
 
     def _hang(self, *args: Any) -> Any:
-        self.held += 1
-        self.hangs.set()
-        assert self._goes_on.wait(ENOUGH)
+        if self._when(*args):
+            self.held += 1
+            self.hangs.set()
+            assert self._goes_on.wait(ENOUGH)
         return self._call(*args)
 
     def let_go(self) -> None:
@@ -130,6 +138,25 @@ async def test_jobs_start_and_end_while_as_many_logs_hang_as_there_are_threads_f
         (tmp_path / "scripts.json").write_text(json.dumps(scripts))
         ended = await run(runner, "waits", str(tmp_path / "second"))
         assert ended["status"] == "timed_out"
+
+
+async def test_reads_of_a_log_that_hang_hold_up_neither_pages_nor_logs_of_other_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = HangingDisk(monkeypatch, log_pages, "pread", when=lambda *args: args[2] == 1)
+    async with served(tmp_path, disk) as runner:
+        hanging, other = [f"/jobs/{(await run(runner, 'prints'))['jobId']}/logs" for _ in range(2)]
+        head = f"GET {hanging}?offset=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        callers = [await runner.call(head.encode()) for _ in range(2 * threads.THREADS)]
+        await until(disk.hangs.is_set)
+        assert await request(runner, "GET", "/healthz") == {"ok": True}
+
+        assert (await request(runner, "GET", other))["data"] == "hello\n"
+        assert (await run(runner, "prints"))["status"] == "succeeded"
+
+        disk.let_go()
+        for caller in callers:
+            assert json.loads((await caller.response())[1])["data"] == "ello\n"
 
 
 async def test_a_script_waits_while_much_of_its_output_waits_and_loses_none(
