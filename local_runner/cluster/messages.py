@@ -7,6 +7,7 @@ after the other.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import secrets
@@ -157,7 +158,7 @@ class Catalog(_Message):
     scripts: dict[str, Digest]
     """What its `scripts.json` lists, with a digest of each script file; "" if there is none."""
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Short for all of it."""
         return digest_of(self.encode())

@@ -36,7 +36,11 @@ from local_runner.jobs.job import LiveJob
 
 
 class Reception:
-    """Handles the messages of agents; it belongs to one event loop."""
+    """Handles the messages of agents; it belongs to one event loop.
+
+    Attributes:
+        look: Called when an agent may take a job that could not before.
+    """
 
     def __init__(
         self,
@@ -57,7 +61,7 @@ class Reception:
             remotes: What runs.
             voice: Responds.
             limits: What holds for all scripts, and for the cluster.
-            look: Called when an agent may take a job that could not before.
+            look: See the attribute.
         """
         self._dispatcher = dispatcher
         self._offers = offers
@@ -65,7 +69,7 @@ class Reception:
         self._remotes = remotes
         self._voice = voice
         self._runner, self._cluster = limits
-        self._look = look
+        self.look = look
         self._permits: dict[str, asyncio.Task[Order]] = {}
 
     @property
@@ -94,6 +98,7 @@ class Reception:
             return
         if state.hello is None and hello.protocol != PROTOCOL:
             log.event("error", message=f"agent {agent.name} is of another version: upgrade it")
+        slots = state.slots(now)
         state.hello, state.heard = hello, now
         if state.catalog is None or state.catalog.digest != hello.catalog:
             self._voice.tell(agent, Tell(what="describe"))
@@ -102,7 +107,8 @@ class Reception:
             tell = Tell(what="lease", lease_seconds=seconds, replicas=replicas)
             self._voice.tell(agent, tell)
         self._compare(agent, hello)
-        self._look()
+        if state.slots(now) > slots:
+            self.look()
 
     def _compare(self, agent: AgentId, hello: Hello) -> None:
         """Have both sides agree on what runs there."""
@@ -131,7 +137,7 @@ class Reception:
                 "warning",
                 message=f"agent {agent.name} has another file for script {script_id} than here",
             )
-        self._look()
+        self.look()
 
     async def _on_gone(self, message: Msg) -> None:
         agent, _ = sender_of(message.subject)
@@ -140,7 +146,7 @@ class Reception:
         lost = self._remotes.lose_all(agent, gone.reason)
         log.event("agent_gone", agent=agent.name, lost_jobs=lost, message=gone.reason)
         await self._voice.say(message.reply, b"{}")
-        self._look()
+        self.look()
 
     # -- permits
 

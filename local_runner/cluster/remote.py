@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import functools
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -21,6 +22,7 @@ class RemoteProcess:
         logs: Where its output goes.
         wish: What the agent is told until the end is here, or None.
         serial: The number of the last hello that its agent said before it knew of the job.
+        on_end: Called when there is nothing to wait for any more.
         keeps_time: True; its agent ends it when its time limit is over.
     """
 
@@ -40,6 +42,7 @@ class RemoteProcess:
         self.agent = agent
         self.serial = 0
         self.wish: Literal["end", "kill"] | None = None
+        self.on_end: Callable[[], object] = lambda: None
         self._told = told
         self.logs = launch.logs
         # A log that is gone on with has what was written before; the agent has the rest.
@@ -114,10 +117,12 @@ class RemoteProcess:
         """Leave it alone."""
         if not self._end.done():
             self._end.set_exception(Detached())
+            self.on_end()
 
     def _settle(self, ended: Exit) -> None:
         if not self._end.done():
             self._end.set_result(ended)
+            self.on_end()
 
 
 class Remotes:
@@ -126,14 +131,24 @@ class Remotes:
     def __init__(self) -> None:
         """Begin without any."""
         self._processes: dict[str, RemoteProcess] = {}
+        # By their agents, because each agent is compared each second with what runs there.
+        self._running: defaultdict[AgentId, dict[str, RemoteProcess]] = defaultdict(dict)
 
     def __iter__(self) -> Iterator[RemoteProcess]:
         """Those that have not ended."""
-        return iter([process for process in self._processes.values() if not process.has_ended])
+        return iter([process for running in self._running.values() for process in running.values()])
 
     def add(self, process: RemoteProcess) -> None:
         """Take one."""
         self._processes[process.job_id] = process
+        self._running[process.agent][process.job_id] = process
+        process.on_end = functools.partial(self._note_end, process)
+
+    def _note_end(self, process: RemoteProcess) -> None:
+        running = self._running[process.agent]
+        running.pop(process.job_id, None)
+        if not running:
+            del self._running[process.agent]
 
     def find(self, agent: AgentId, job_id: str) -> RemoteProcess | None:
         """The script of a job, if it runs on that agent."""
@@ -142,11 +157,11 @@ class Remotes:
 
     def of(self, agent: AgentId) -> list[RemoteProcess]:
         """Those that run on an agent."""
-        return [process for process in self if process.agent == agent]
+        return list(self._running.get(agent, {}).values())
 
     def busy(self) -> Counter[AgentId]:
         """How many run on each agent."""
-        return Counter(process.agent for process in self)
+        return Counter({agent: len(running) for agent, running in self._running.items()})
 
     def lose_all(self, agent: AgentId, reason: str) -> int:
         """Have all of an agent end; returns how many."""

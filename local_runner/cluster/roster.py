@@ -42,13 +42,16 @@ class AgentState:
         present = now - self.heard <= PRESENT_SECONDS
         return self.hello is not None and present and not self.is_gone
 
+    def slots(self, now: float) -> int:
+        """How many slots it has for jobs, free or not; 0 if it takes none."""
+        if self.hello is None or self.hello.protocol != PROTOCOL or self.hello.draining:
+            return 0
+        return self.hello.slots if self.is_present(now) else 0
+
     def can_run(self, script: ScriptConfig, now: float) -> bool:
         """Whether it lists a script, has the labels, and takes jobs at all."""
         return (
-            self.is_present(now)
-            and self.hello is not None
-            and self.hello.protocol == PROTOCOL
-            and not self.hello.draining
+            self.slots(now) > 0
             and self.catalog is not None
             and script.id in self.catalog.scripts
             and set(script.labels) <= set(self.catalog.labels)
@@ -102,12 +105,11 @@ class Roster:
             now: The time.
         """
         free = [
-            (state.hello.slots - busy[state.id], random.random(), state)
+            (left, random.random(), state)
             for state in self._agents.values()
-            if state.hello is not None and state.can_run(script, now)
+            if (left := state.slots(now) - busy[state.id]) > 0 and state.can_run(script, now)
         ]
-        best = max(free, default=None)
-        return best[2] if best is not None and best[0] > 0 else None
+        return max(free, default=(0, 0.0, None))[2]
 
     def able(self, script: ScriptConfig, now: float) -> int:
         """How many agents can run a script now."""

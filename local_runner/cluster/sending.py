@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from collections.abc import Collection
 from pathlib import Path
 
 from local_runner.cluster.link import BrokerAway, Link
@@ -17,12 +18,13 @@ from local_runner.jobs.record import Stream
 from local_runner.storage.disk import Disk
 from local_runner.storage.job_logs import LogWriter
 
-PART_BYTES = 128 * 1024
-"""The most bytes of one message; brokers take 1 MiB by default."""
+PART_BYTES = 256 * 1024
+"""The most bytes of one message; brokers take 1 MiB by default. Half of it would cost a quarter
+more of the processors' time, twice as much would hardly save any."""
 
 PARTS_UNDER_WAY = 4
-"""How many parts of a stream may wait for their response: half a megabyte covers a millisecond at
-any speed that a front can take."""
+"""How many parts of a stream may wait for their response: a megabyte covers milliseconds at any
+speed that a front can take."""
 
 RESPONSE_SECONDS = 5.0
 RETRY_SECONDS = 0.5
@@ -84,7 +86,7 @@ class StreamSender:
         sent = self._arrived
         try:
             while True:
-                while len(under_way) < PARTS_UNDER_WAY and sent < self._writer.file.size:
+                while len(under_way) < PARTS_UNDER_WAY and self._is_worth_sending(sent, under_way):
                     data = await self._read(sent)
                     sent += len(data)
                     sending = asyncio.create_task(self._send(sent - len(data), data))
@@ -107,6 +109,11 @@ class StreamSender:
             for _, later in under_way:
                 later.cancel()
         await self._send_tail()
+
+    def _is_worth_sending(self, sent: int, under_way: Collection[object]) -> bool:
+        """Whether to send what there is now: a small part waits for those under way to arrive."""
+        there = self._writer.file.size - sent
+        return there >= PART_BYTES or (there > 0 and (self._ended or not under_way))
 
     async def _send_tail(self) -> None:
         """Send the end of what the log has no room for, for the preview."""

@@ -75,12 +75,13 @@ class Watch:
             self._voice.tell(process.agent, Tell(what=process.wish, job_id=process.job_id))
 
     async def _repeat(self) -> None:
-        """Tell again what has had no effect, and forget what is over."""
+        """Tell again what has had no effect, forget what is over, offer what was missed."""
         while True:
             await asyncio.sleep(REPEAT_SECONDS)
             for process in self._remotes:
                 self.wished(process)
             self._remotes.forget(lambda job_id: self._dispatcher.begun(job_id) is None)
+            self._reception.look()
 
     async def _judge_all(self) -> None:
         while True:

@@ -20,7 +20,7 @@ FLUSH_SECONDS = 0.02
 """How long output may wait for more of it, so that a short script costs one write. Nobody sees it:
 whoever asks for a page has what waits written first."""
 
-FLUSH_BYTES = 64 * 1024
+FLUSH_BYTES = 256 * 1024
 """So much does not wait."""
 
 MOST_WAITING_BYTES = 1024 * 1024
