@@ -21,6 +21,7 @@ from local_runner.processes.launcher import Workers
 from local_runner.processes.start_faults import script_fault
 
 DEFAULT_CONFIG = "config.json"
+AGENT_CONFIG = "agent.json"
 
 NO_CONFIG = """\
 There is no {path}. Write one, with a script to begin with:
@@ -131,7 +132,7 @@ def start(
     "--config",
     "path",
     type=click.Path(path_type=Path),
-    default="agent.json",
+    default=AGENT_CONFIG,
     show_default=True,
     help="The configuration to use.",
 )
@@ -147,15 +148,21 @@ def agent(path: Path, log_format: LogFormat) -> None:
 
 
 @main.command()
-@config_option
+@click.option(
+    "--config",
+    "named",
+    type=click.Path(path_type=Path),
+    help=f"The configuration to check.  [default: {DEFAULT_CONFIG}, with --agent {AGENT_CONFIG}]",
+)
 @host_option
 @port_option
-@click.option("--agent", "is_agent", is_flag=True, help="The file is that of an agent: agent.json.")
-def check(path: Path, host: str | None, port: int | None, is_agent: bool) -> None:
+@click.option("--agent", "is_agent", is_flag=True, help="It is the configuration of an agent.")
+def check(named: Path | None, host: str | None, port: int | None, is_agent: bool) -> None:
     """Check a configuration and print what would be served.
 
     With a cluster it says as well whether the broker can be reached, and which agents are there.
     """
+    path = named or Path(AGENT_CONFIG if is_agent else DEFAULT_CONFIG)
     if is_agent:
         _cluster_commands().check_agent(path)
         return

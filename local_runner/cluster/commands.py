@@ -29,12 +29,20 @@ from local_runner.cluster.messages import (
 )
 from local_runner.cluster.roster import Roster
 from local_runner.config import Config
-from local_runner.config_file import ConfigError
+from local_runner.config_file import ConfigError, ConfigMissing
 from local_runner.processes.given import Given, take_over
 from local_runner.processes.launcher import Unreachable
 from local_runner.tasks import cancel
 
 __all__ = ["Front", "check_agent", "check_cluster", "run_agent"]
+
+NO_AGENT = """\
+There is no {path}. Write one, such as
+
+  {{"nats": ["tls://broker.example:4222"], "credentials": "./agent.creds",
+   "slots": 4, "scriptsFile": "./scripts.json"}}
+
+or say where yours is, with --config."""
 
 LISTEN_SECONDS = 2.0
 """An agent says each second that it is there."""
@@ -49,12 +57,21 @@ def run_agent(path: Path) -> None:
     Raises:
         click.ClickException: If it cannot run.
     """
+    config = _load_agent(path)
     try:
-        config = load_agent(path)
         for warning in config.warnings:
             log.event("warning", message=warning)
         asyncio.run(_run(config, path, take_over()))
     except (ConfigError, Unreachable) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _load_agent(path: Path) -> AgentConfig:
+    try:
+        return load_agent(path)
+    except ConfigMissing as error:
+        raise click.ClickException(NO_AGENT.format(path=path)) from error
+    except ConfigError as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -72,12 +89,12 @@ def check_agent(path: Path) -> None:
     Raises:
         click.ClickException: If it cannot be used.
     """
+    config = _load_agent(path)
     try:
-        config = load_agent(path)
         where = broker(config.nats, config.credentials, agent_inbox(config.agent_name))
         click.echo(f"{path} is valid.\n")
         click.echo(f"name         {config.agent_name}")
-        click.echo(f"at once      {config.slots} scripts")
+        click.echo(f"at once      {config.slots} script{'s' if config.slots > 1 else ''}")
         click.echo(f"labels       {', '.join(config.labels) or 'none'}")
         click.echo(f"broker       {asyncio.run(_reach(Link(where, 'check', clock)))}\n")
     except (ConfigError, Unreachable) as error:

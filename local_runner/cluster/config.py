@@ -81,6 +81,6 @@ def load_agent(path: Path) -> AgentConfig:
     try:
         config._scripts = read(config.scripts_path, ScriptsFile, warnings).scripts
     except ConfigMissing as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"{error}, but scriptsFile of {path} names it") from error
     config._warnings = warnings
     return config

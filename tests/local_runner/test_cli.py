@@ -105,6 +105,20 @@ def test_a_missing_config_is_explained(
     )
 
 
+@pytest.mark.parametrize("command", [["agent"], ["check", "--agent"]])
+def test_a_missing_configuration_of_an_agent_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    pytest.importorskip("nats", reason="agents need the extra cluster")
+    monkeypatch.chdir(tmp_path)
+
+    result = invoke(*command)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: There is no agent.json. Write one, such as\n")
+    assert json.loads(re.findall(r"\{.*\}", result.stderr, re.DOTALL)[0])["slots"] == 4
+
+
 def test_init_writes_a_configuration_that_can_be_served_and_says_what_is_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,7 +194,13 @@ def test_init_into_what_is_no_folder_is_an_error_of_one_line(tmp_path: Path) -> 
                 "one JSON object a line. [default: text]",
             ],
         ),
-        (["check", "--help"], ["Usage: local-runner check [OPTIONS]", "[default: config.json]"]),
+        (
+            ["check", "--help"],
+            [
+                "Usage: local-runner check [OPTIONS]",
+                "[default: config.json, with --agent agent.json]",
+            ],
+        ),
     ],
 )
 def test_help_can_be_read(arguments: list[str], phrases: list[str]) -> None:
