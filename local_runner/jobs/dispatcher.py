@@ -80,10 +80,19 @@ class Dispatcher:
             await self._store.delete([job.record.seq])
             raise
 
-    def run(self, job: LiveJob) -> None:
-        """See a job that was started to its end."""
-        self._live.begin(job)
-        self._tasks.spawn(self._run(job))
+    def go_on(self, job: LiveJob) -> None:
+        """See a job that runs already to its end."""
+        self._tasks.spawn(self.run(job))
+
+    async def run(self, job: LiveJob) -> None:
+        """See a job that was started to its end, and give its slot to another."""
+        try:
+            await job.run()
+            await self._recorder.record_end(job)
+        except Detached:
+            job.settled.set()
+        finally:
+            self.free_slot(job)
 
     def free_slot(self, job: LiveJob) -> None:
         """Let another job have the slot of one that has ended."""
@@ -128,7 +137,7 @@ class Dispatcher:
 
     async def _run_or_withdraw(self, job: LiveJob) -> None:
         if not job.refused:
-            await self._run(job)
+            await self.run(job)
             return
         # It got a slot before it could be recorded, and was refused for that.
         del self._live.begun[job.record.job_id]
@@ -204,12 +213,3 @@ class Dispatcher:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
-
-    async def _run(self, job: LiveJob) -> None:
-        try:
-            await job.run()
-            await self._recorder.record_end(job)
-        except Detached:
-            job.settled.set()
-        finally:
-            self.free_slot(job)

@@ -73,7 +73,7 @@ class Scheduler:
             StoreError: If the history cannot be read or written.
             Unreachable: If other machines run the scripts and can never be reached.
         """
-        await self._recovery.take_up(self._dispatcher.run)
+        await self._recovery.take_up(self._dispatcher.go_on)
         await self._retention.trim()
         if self._workers is not None and not self._live.stopping:
             await self._workers.open(self._dispatcher, self.reader)
@@ -104,13 +104,30 @@ class Scheduler:
         else:
             chosen = script.mode or self._config.runner.default_mode
         job = self._recorder.new(script, checked, chosen, self._allowlist.kept(script))
+        accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # A task of its own: a caller that goes away does not stop it, and `stop` waits for it.
-        await asyncio.shield(self._tasks.spawn(self._accept(job)))
+        self._tasks.spawn(self._see_through(job, accepted))
+        await accepted
         if job.record.mode == "async":
             await self._sync(job)
         return job
 
-    async def _accept(self, job: LiveJob) -> None:
+    async def _see_through(self, job: LiveJob, accepted: asyncio.Future[None]) -> None:
+        """Accept a job, and see it to its end if it starts at once."""
+        try:
+            has_started = await self._accept(job)
+        except Exception as error:
+            if accepted.cancelled():
+                raise
+            accepted.set_exception(error)
+            return
+        if not accepted.cancelled():
+            accepted.set_result(None)
+        if has_started:
+            await self._dispatcher.run(job)
+
+    async def _accept(self, job: LiveJob) -> bool:
+        """Record a job, and start it if it may start at once; returns whether it has been."""
         if self._live.stopping:
             raise Unavailable("the runner is stopping, the job was not accepted: try again later")
         has_slot = self._dispatcher.take_slot(job)
@@ -131,13 +148,14 @@ class Scheduler:
         self._retention.note_new()
         self._live.all[job.record.job_id] = job
         if has_slot:
-            self._dispatcher.run(job)
+            self._live.begin(job)
         elif self._live.stopping:
             # Unless it has left the queue meanwhile: it ends, and is settled then.
             if job.record.job_id in self._live.queue:
                 job.settled.set()
         elif self._workers is not None:
             self._workers.look()
+        return has_slot
 
     async def _sync(self, job: LiveJob) -> None:
         """See that a job is on the disk before somebody is told that it is accepted.

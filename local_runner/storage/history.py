@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import operator
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from local_runner.storage.database import CHANGE_BYTES, Database, StoreError
 __all__ = ["Store", "StoreError"]
 
 _COLUMNS = [field.name for field in dataclasses.fields(JobRecord)]
+_VALUES = operator.attrgetter(*_COLUMNS)
 _ARGS = _COLUMNS.index("args")
 _FIXED = {"seq", "job_id", "script_id", "args", "mode", "created_ms"}
 """What never changes; to leave it alone spares an index."""
@@ -31,7 +33,7 @@ _SELECT_LISTED = f"SELECT {', '.join(_LISTED)} FROM jobs"
 
 
 def _to_row(record: JobRecord) -> list[Any]:
-    values = [getattr(record, name) for name in _COLUMNS]
+    values = list(_VALUES(record))
     values[_ARGS] = json.dumps(record.args)
     return values
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections import deque
 from collections.abc import Iterable
-from pathlib import Path
 
 from local_runner import log
 from local_runner.config import RunnerConfig
@@ -45,7 +45,7 @@ class Retention:
         """
         self._store = store
         self._disk = disk
-        self._logs_dir = Path(limits.logs_dir)
+        self._logs_dir = limits.logs_dir
         self._max_jobs = limits.max_jobs
         self._kept_seconds = kept_seconds
         self._kept = store.count
@@ -109,6 +109,9 @@ class Retention:
     def _delete_logs(self, job_ids: Iterable[str]) -> None:
         for job_id, stream in itertools.product(job_ids, STREAMS):
             try:
-                (self._logs_dir / log_name(job_id, stream)).unlink(missing_ok=True)
+                # Not by a Path: each would take the event loop more time than the file the disk.
+                os.unlink(f"{self._logs_dir}/{log_name(job_id, stream)}")  # noqa: PTH108
+            except FileNotFoundError:
+                pass  # an empty log has none
             except OSError as error:
                 log.event("error", message=f"an old log stays: {error}")
