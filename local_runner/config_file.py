@@ -95,7 +95,7 @@ def _parse(path: Path) -> object:
         where = f"at line {error.lineno} column {error.colno}"
         raise ConfigError(f"{path}: not valid JSON: {error.msg} {where}") from error
     except UnicodeEncodeError as error:
-        raise ConfigError(f"{path}: half a surrogate pair is no text: remove it") from error
+        raise ConfigError(f"{path}: half a surrogate pair is not valid text: remove it") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid JSON: {error}") from error
     return content
@@ -108,7 +108,7 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> _Object:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _duplicate_keys(content: object, where: Location = ()) -> Iterator[tuple[Location, str]]:

@@ -55,7 +55,9 @@ def _without_null(value: str) -> str:
 
 def _variable_name(name: str) -> str:
     if not name or "=" in name:
-        raise ValueError(f"{name!r} is no name of a variable: it must not be empty or hold a =")
+        raise ValueError(
+            f"{name!r} is not the name of a variable: it must not be empty or hold a ="
+        )
     return _without_null(name)
 
 
@@ -82,7 +84,7 @@ def _broker_url(url: str) -> str:
         valid = False
     if not valid or parts.path not in ("", "/") or parts.query or parts.fragment:
         # Not quoted: it may hold a password.
-        raise ValueError("it is no URL such as tls://broker.example:4222")
+        raise ValueError("it is not a URL such as tls://broker.example:4222")
     return url
 
 

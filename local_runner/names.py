@@ -39,20 +39,20 @@ def host_name(written: str) -> str:
             return ".".join(map(_ascii_label, mapped.split(".")))
     except ValueError:
         pass
-    raise ValueError(f"{written!r} is no name or address without a port, such as box.example")
+    raise ValueError(f"{written!r} is not a name or an address without a port, such as box.example")
 
 
 def origin(written: str) -> str:
     """An origin as people write it, as a browser sends it.
 
     Raises:
-        ValueError: If it is no origin such as `https://tools.example`.
+        ValueError: If it is not an origin such as `https://tools.example`.
     """
     if written == "null":
         return written
     match = _ORIGIN.fullmatch(written)
     if match is None:
-        raise ValueError(f"{written!r} is no origin such as https://tools.example")
+        raise ValueError(f"{written!r} is not an origin such as https://tools.example")
     scheme, host = match[1].lower(), host_name(match[2])
     port = int(match[3] or DEFAULT_PORTS[scheme])
     shown = f"[{host}]" if ":" in host else host

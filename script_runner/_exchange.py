@@ -19,7 +19,7 @@ class ResponseTooLarge(httpx.DecodingError):
 
 
 class NotHttp(httpx.RemoteProtocolError):
-    """What came is no HTTP response."""
+    """What came is not an HTTP response."""
 
 
 @dataclass

@@ -172,8 +172,8 @@ class FailedCall:
                 )
             case NotHttp():
                 return InvalidResponse(
-                    f"{self._asked}: what came is no HTTP response (RemoteProtocolError: {said}). "
-                    f"{_IS_IT}"
+                    f"{self._asked}: what came is not an HTTP response "
+                    f"(RemoteProtocolError: {said}). {_IS_IT}"
                 )
             case _ if self.exchange.status is None:
                 return RunnerUnreachable(

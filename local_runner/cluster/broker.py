@@ -150,4 +150,4 @@ def _check_nkeys(credentials: str, text: str) -> None:
         seed = _NKEY_SEED.findall(text)[0]
         importlib.import_module("nkeys").from_seed(bytearray(seed, "ascii"))
     except Exception as error:  # whatever that package raises
-        raise ConfigError(f"{credentials}: its NKEY SEED is none") from error
+        raise ConfigError(f"{credentials}: its NKEY SEED is not valid") from error

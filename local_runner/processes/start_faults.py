@@ -55,12 +55,12 @@ def cannot_start(script: ScriptConfig, error: OSError) -> CannotStart:
 def script_fault(script: ScriptConfig) -> str | None:
     """Why a script cannot be started as it is configured, as far as that can be told; or None."""
     if script.working_dir is not None and not Path(script.working_dir).is_dir():
-        return f"its workingDir {script.working_dir} is no folder"
+        return f"its workingDir {script.working_dir} is not a folder"
     if not script.launcher:
         return start_fault(script.path)
     # What a launcher does with the file is its own affair.
     if shutil.which(script.launcher[0]) is None:
-        return f"its launcher {script.launcher[0]} is no program"
+        return f"its launcher {script.launcher[0]} is not a program"
     return None if Path(script.path).exists() else "no such file"
 
 
@@ -79,7 +79,7 @@ def _file_fault(path: str, if_not_executable: str) -> str | None:
         if stat.S_ISDIR(mode):
             return "is a folder, not a file"
         if not stat.S_ISREG(mode):
-            return "is no regular file"
+            return "is not a regular file"
         if os.statvfs(path).f_flag & getattr(os, "ST_NOEXEC", 0):
             return "is on a file system that is mounted noexec: move it to another"
     except (FileNotFoundError, NotADirectoryError):

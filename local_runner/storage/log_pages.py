@@ -93,7 +93,7 @@ def read_page(path: Path, offset: int, limit: int, *, ended: bool) -> Page:
         ended: Whether the log is complete; half a character at its end is then invalid.
 
     Raises:
-        OSError: If the file is there and cannot be read, or is no regular file.
+        OSError: If the file is there and cannot be read, or is not a regular file.
     """
     raw, total_size = _read(path, offset, limit)
     next_offset = offset + len(raw)
@@ -117,7 +117,7 @@ def read_tail(path: Path, limit: int) -> tuple[int, bytes]:
         limit: The most bytes of the tail.
 
     Raises:
-        OSError: If the file is there and cannot be read, or is no regular file.
+        OSError: If the file is there and cannot be read, or is not a regular file.
     """
     _, size = _read(path, 0, 0)
     start = max(0, size - limit)
@@ -136,7 +136,7 @@ def _read(path: Path, offset: int, limit: int) -> tuple[bytes, int]:
     try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "the log is no regular file", path.name)
+            raise OSError(errno.EINVAL, "the log is not a regular file", path.name)
         size = status.st_size
         # A file that grows meanwhile must not give a page that ends past the size.
         wanted = min(limit, max(0, size - offset))

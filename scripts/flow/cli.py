@@ -35,7 +35,7 @@ DEFAULT_TIMEOUT_SECONDS = 600.0
     "inputs",
     multiple=True,
     metavar="NODE.HANDLE=VALUE",
-    help="Give an input another value: JSON, or else text.",
+    help="Give an input another value: JSON, or else a string.",
 )
 @click.option("--url", help=f"The value of {URL_HANDLE} wherever the flow gives it one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")

@@ -92,14 +92,14 @@ SPOTS: dict[str, Spot] = {
     "the status line": Spot(
         lambda text: [f"HTTP/1.1 200 {text}\0\r\n\r\n".encode()],
         lambda shown: (
-            "what came is no HTTP response (RemoteProtocolError: illegal status line: "
+            "what came is not an HTTP response (RemoteProtocolError: illegal status line: "
             rf"bytearray(b'HTTP/1.1 200 {shown}\x00')). {IS_IT}"
         ),
     ),
     "a line of the head": Spot(
         lambda text: [f"HTTP/1.1 200 OK\r\n\0{text}\r\n\r\n".encode()],
         lambda shown: (
-            "what came is no HTTP response (RemoteProtocolError: illegal header line: "
+            "what came is not an HTTP response (RemoteProtocolError: illegal header line: "
             rf"bytearray(b'\x00{shown}')). {IS_IT}"
         ),
     ),

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("small_pages", "soon_gone")
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked"
-NO_HTTP = r"what came is no HTTP response \((Remote|Local)ProtocolError: .+\)"
+NO_HTTP = r"what came is not an HTTP response \((Remote|Local)ProtocolError: .+\)"
 CUT = r"response 20\d was cut off \(RemoteProtocolError: .+\)"
 NOT_JSON = r'response 20\d is not JSON (\(".*"\)|\(empty\))'
 

@@ -202,7 +202,7 @@ def test_a_switch_of_protocols_is_an_invalid_response(place: Place) -> None:
     )
     with responding(place, switch) as server:
         tried = place.try_at(server.url)
-    said = r"what came is no HTTP response \(.+\)"
+    said = r"what came is not an HTTP response \(.+\)"
     tried.failed(InvalidResponse, f"{place.line} at {server.url}", said, IS_IT)
 
 

@@ -161,10 +161,10 @@ BAD_CONFIGS = {
     ),
     "infinity": (
         '{"scripts": [], "port": Infinity}',
-        "not valid JSON: Infinity is no number of JSON",
+        "not valid JSON: Infinity is not a JSON number",
     ),
     "deep": ("[" * 100_000, "not valid JSON: "),
-    "half-a-character": ('{"scriptsFile": "\\ud800"}', "half a surrogate pair is no text: "),
+    "half-a-character": ('{"scriptsFile": "\\ud800"}', "half a surrogate pair is not valid text: "),
     "key-twice": (
         '{"scripts": [{"id": "a", "path": "./a.sh", "args": {"maxItems": 1, "maxItems": 9}}]}',
         "script 'a': args.maxItems: the key stands there more than once: remove all but one",

@@ -86,8 +86,8 @@ def test_a_folder_that_is_missing_fails_the_job_with_the_reason(runner: RunnerPr
     )
     command = ["check", f"--config={runner.folder / 'config.json'}"]
     checked = CliRunner().invoke(main, command).stdout
-    assert f"{runner.folder}/lost.sh: its workingDir {folder} is no folder\n" in checked
-    assert "its launcher no-such-program is no program\n" in checked
+    assert f"{runner.folder}/lost.sh: its workingDir {folder} is not a folder\n" in checked
+    assert "its launcher no-such-program is not a program\n" in checked
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str | None]] = {
     "a program": (written(b"\x7fELF\0"), None),
     "gone": (lambda _: None, "no such file"),
     "a folder": (Path.mkdir, "is a folder, not a file"),
-    "a pipe": (os.mkfifo, "is no regular file"),
+    "a pipe": (os.mkfifo, "is not a regular file"),
     "a loop": (loop, "cannot be checked: Too many levels of symbolic links"),
     "not executable": (
         written(b"#!/bin/sh\n", 0o644),

@@ -114,7 +114,7 @@ def test_a_connection_without_a_response_is_an_unreachable_runner(
 ASYNC: list[tuple[list[Step], type[ScriptRunnerError], str]] = [
     ([Action.CLOSE], RunnerUnreachable, lost(CLOSED) + TRY_AGAIN),
     ([JOB[:-9], Action.CLOSE], InvalidResponse, r"response 200 was cut off"),
-    ([b"+OK\r\n\r\n"], InvalidResponse, "what came is no HTTP response"),
+    ([b"+OK\r\n\r\n"], InvalidResponse, "what came is not an HTTP response"),
     ([http_response(502, b"<p>")], RequestRejected, '502 no error of script-runner ("<p>")'),
 ]
 
@@ -142,7 +142,7 @@ def test_of_asyncio_the_errors_are_the_same(
 )
 def test_a_response_that_is_not_http_is_an_invalid_response(response: bytes) -> None:
     said = message([response], InvalidResponse, get)
-    begin = f"GET /jobs/{JOB_ID} at URL: what came is no HTTP response (RemoteProtocolError: "
+    begin = f"GET /jobs/{JOB_ID} at URL: what came is not an HTTP response (RemoteProtocolError: "
     assert said.startswith(begin)
     assert said.endswith(f"). {IS_IT}")
 

@@ -129,7 +129,7 @@ def test_credentials_of_nats_that_are_none_are_one_line_and_exit_1(tmp_path: Pat
     with Broker(tmp_path / "broker", config) as one:
         for shown, says in (
             (theirs, f"the broker at {one.url}: it does not accept the credentials"),
-            (broken, f"{broken}: its NKEY SEED is none"),
+            (broken, f"{broken}: its NKEY SEED is not valid"),
         ):
             scripts = tmp_path / "scripts.json"
             scripts.write_text('{"scripts": [{"id": "x", "path": "/bin/true"}]}')
