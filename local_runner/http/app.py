@@ -73,7 +73,7 @@ class _Api:
         await self._reader.flush(record.job_id)
         if wanted <= PIECE_BYTES:
             return JsonResponse(await make())
-        return self._large.response(wanted, make)
+        return self._large.response(record.log_name(stream), wanted, make)
 
     async def cancel_job(self, request: Request) -> Response:
         # Some send a body; one that is read does not end the connection.
@@ -88,7 +88,9 @@ class _Api:
         size = len(record.stdout_preview) + len(record.stderr_preview)
         if size <= PIECE_BYTES:
             return JsonResponse(job_model(record))
-        return self._large.response(size, lambda: self._large.encoded(job_model(record), size))
+        return self._large.response(
+            record.job_id, size, lambda: self._large.encoded(job_model(record), size)
+        )
 
     async def _job(self, request: Request) -> JobRecord:
         job_id = request.path_params["job_id"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from weakref import WeakValueDictionary
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -37,17 +38,20 @@ class LargeResponses:
         self._freed = asyncio.Event()
         self._first = asyncio.Lock()
         """Held by the one that gets the next room."""
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # More at once would be made no sooner, and the event loop would wait for all of them.
         self._encoding = asyncio.Lock()
 
-    def response(self, size: int, make: Make) -> Response:
+    def response(self, subject: str, size: int, make: Make) -> Response:
         """A response whose JSON is made when there is room for it.
 
         Args:
+            subject: What it is about, such as a log; those of one are made one after another, so
+                that the disk of one takes no room from others.
             size: About how many bytes it will have.
-            make: Makes it. It may wait for a disk; nobody else waits for that.
+            make: Makes it. It may wait for a disk.
         """
-        return _LargeResponse(self, size, make)
+        return _LargeResponse(self, subject, size, make)
 
     async def encoded(self, model: WireModel | Mapping[str, object], size: int) -> bytes:
         """JSON of about a size, made in a thread if that takes longer than the way to it."""
@@ -56,15 +60,19 @@ class LargeResponses:
         async with self._encoding:
             return await asyncio.to_thread(encode, model)
 
-    async def send(self, size: int, make: Make, scope: Scope, receive: Receive, send: Send) -> None:
+    async def send(
+        self, subject: str, size: int, make: Make, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Make a response when there is room for it, and send it."""
         held = 0
+        turn = self._turns.get(subject) or self._turns.setdefault(subject, asyncio.Lock())
         try:
-            async with self._first:
-                await self._room()
-                self._held += size
-                held = size
-            body = await make()
+            async with turn:
+                async with self._first:
+                    await self._room()
+                    self._held += size
+                    held = size
+                body = await make()
             self._held += len(body) - held
             held = len(body)
             self._freed.set()
@@ -83,10 +91,11 @@ class LargeResponses:
 
 
 class _LargeResponse(Response):
-    def __init__(self, responses: LargeResponses, size: int, make: Make) -> None:
+    def __init__(self, responses: LargeResponses, subject: str, size: int, make: Make) -> None:
         self._responses = responses
+        self._subject = subject
         self._size = size
         self._make = make
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._responses.send(self._size, self._make, scope, receive, send)
+        await self._responses.send(self._subject, self._size, self._make, scope, receive, send)

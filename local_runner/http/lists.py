@@ -39,7 +39,9 @@ class Lists:
         size = sum(record.args_size for record in listed.jobs)
         if size <= PIECE_BYTES:
             return JsonResponse(_job_list(listed))
-        return self._large.response(size, lambda: self._large.encoded(_job_list(listed), size))
+        return self._large.response(
+            request.url.path, size, lambda: self._large.encoded(_job_list(listed), size)
+        )
 
     async def scripts(self, _: Request) -> Response:
         """`GET /scripts`."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from local_runner.http import large
 from local_runner.jobs.record import JobRecord, Status
 from local_runner.storage import database, job_logs, log_file, log_pages
 from local_runner.storage import disk as threads
@@ -140,18 +141,20 @@ async def test_jobs_start_and_end_while_as_many_logs_hang_as_there_are_threads_f
         assert ended["status"] == "timed_out"
 
 
+@pytest.mark.parametrize("limit", [1000, 1_000_000])
 async def test_reads_of_a_log_that_hang_hold_up_neither_pages_nor_logs_of_other_jobs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
+    monkeypatch.setattr(large, "MAX_UNSENT_BYTES", 2 * limit)
     disk = HangingDisk(monkeypatch, log_pages, "pread", when=lambda *args: args[2] == 1)
     async with served(tmp_path, disk) as runner:
         hanging, other = [f"/jobs/{(await run(runner, 'prints'))['jobId']}/logs" for _ in range(2)]
-        head = f"GET {hanging}?offset=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        head = f"GET {hanging}?offset=1&limit={limit} HTTP/1.1\r\nHost: localhost\r\n\r\n"
         callers = [await runner.call(head.encode()) for _ in range(2 * threads.THREADS)]
         await until(disk.hangs.is_set)
         assert await request(runner, "GET", "/healthz") == {"ok": True}
 
-        assert (await request(runner, "GET", other))["data"] == "hello\n"
+        assert (await request(runner, "GET", f"{other}?limit={limit}"))["data"] == "hello\n"
         assert (await run(runner, "prints"))["status"] == "succeeded"
 
         disk.let_go()
