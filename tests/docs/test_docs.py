@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 import script_runner
+from local_runner.cli import main as runner_command
+from local_runner.cluster.config import AgentConfig
 from local_runner.config import (
     ArgsConfig,
+    ClusterConfig,
     Config,
     RunnerConfig,
     ScriptConfig,
@@ -25,6 +27,7 @@ from local_runner.http.bodies import MAX_BODY_BYTES
 from local_runner.processes.local import OPEN_PIPE_SECONDS
 from script_runner import Settings, errors
 from script_runner.oomol.node import MAX_LINES
+from tests.docs.keys import assert_agree, documented_keys, modelled_keys
 from tests.docs.markdown import (
     README,
     ROOT,
@@ -48,10 +51,9 @@ from tests.support.spec import described_responses
 
 ERRORS = ROOT / "docs" / "errors.md"
 LOCAL_RUNNER = ROOT / "docs" / "local-runner.md"
+CLUSTER = ROOT / "docs" / "cluster.md"
 SETTINGS = Settings()
 MIB, KIB = 2**20, 2**10
-DASH = "\N{EN DASH}"
-"""Between the ends of a range, and in the place of a default that is not there."""
 
 
 def name_of(path: Path) -> str:
@@ -114,64 +116,25 @@ def test_an_index_lists_every_page(index: Path) -> None:
     assert {name_of(page) for page in pages - listed - {index}} == set()
 
 
-# -- docs/local-runner.md
+def test_every_command_of_the_local_runner_that_is_named_is_one(document: Path) -> None:
+    for command in sorted(commands_of(document, "local-runner")):
+        words = shlex.split(command, comments=True)
+        verb, options = words[1:2], words[2:]
+        if verb and "--help" not in options:
+            runner_command.commands[verb[0]].make_context(verb[0], options).close()
 
 
-def documented_keys(title: str) -> dict[str, tuple[str, str]]:
-    """The type and the default of each key in the table of a section."""
-    (table,) = section_of(LOCAL_RUNNER, title).tables
-    return {code_of(key)[0]: (kind, default) for key, kind, default, _ in table[1:]}
-
-
-def modelled_keys(prefix: str, model: Any) -> dict[str, tuple[str, str]]:
-    """The same of each field of a pydantic model; a model that is always there has keys itself."""
-    schema = model.model_json_schema()
-    found = {}
-    for name, field in schema["properties"].items():
-        if "$ref" in field:
-            continue
-        found[prefix + name] = (kind_of(field), default_of(field))
+def commands_of(document: Path, program: str) -> set[str]:
+    """The command lines of a program in code, but for what a shell makes of them."""
+    found = set()
+    for section in read_sections(document):
+        shell = [block.text for block in section.code_blocks if block.language == "sh"]
+        for code in [*section.inline_code, *shell]:
+            found |= set(re.findall(rf"^{program}\b[^\n|&;>]*", code, re.MULTILINE))
     return found
 
 
-def kind_of(field: dict[str, Any]) -> str:
-    """The type of a field in the words of the document."""
-    field = field.get("anyOf", [field])[0]
-    least, most = field.get("minimum"), field.get("maximum")
-    match field:
-        case {"$ref": _}:
-            return "object"
-        case {"enum": [*words]}:
-            return ", ".join(f"`{word}`" for word in words)
-        case {"type": "integer" | "number"}:
-            return f"≥ {least:g}" if most is None else f"{least:g}{DASH}{most:.0f}"
-        case {"type": "array", "items": {"type": "string"}}:
-            return "strings"
-        case _:
-            return str(field["type"])
-
-
-def default_of(field: dict[str, Any]) -> str:
-    """The default of a field as the document writes it."""
-    default = field.get("default")
-    lists_models = "$ref" in field.get("items", {})
-    if default is None or lists_models:
-        return DASH
-    if isinstance(default, str):
-        return f"`{default}`"
-    return f"`{default:g}`" if isinstance(default, float) else f"`{json.dumps(default)}`"
-
-
-def assert_agree(
-    documented: dict[str, tuple[str, str]], modelled: dict[str, tuple[str, str]]
-) -> None:
-    assert list(documented) == list(modelled)
-    for key, (kind, default) in documented.items():
-        # The model has a path as a string.
-        assert kind.replace("path", "string") == modelled[key][0], key
-        if default == "`runner.defaultMode`":
-            default = DASH
-        assert default == modelled[key][1], key
+# -- docs/local-runner.md
 
 
 def test_every_key_of_config_json_is_documented_with_its_type_and_default() -> None:
@@ -181,13 +144,13 @@ def test_every_key_of_config_json_is_documented_with_its_type_and_default() -> N
         **modelled_keys("", Config),
     }
 
-    assert_agree(documented_keys("config.json"), modelled)
+    assert_agree(documented_keys(LOCAL_RUNNER, "config.json"), modelled)
 
 
 def test_every_key_of_scripts_json_is_documented_with_its_type_and_default() -> None:
     modelled = {**modelled_keys("", ScriptConfig), **modelled_keys("args.", ArgsConfig)}
 
-    assert_agree(documented_keys("scripts.json"), modelled)
+    assert_agree(documented_keys(LOCAL_RUNNER, "scripts.json"), modelled)
 
 
 def test_the_scripts_json_that_is_shown_is_valid(tmp_path: Path) -> None:
@@ -198,6 +161,11 @@ def test_the_scripts_json_that_is_shown_is_valid(tmp_path: Path) -> None:
     (script,) = load(tmp_path / "config.json").scripts
 
     assert (script.id, script.path) == ("hello", str(tmp_path / "hello.sh"))
+
+
+def test_every_key_of_a_front_and_of_an_agent_is_documented_with_its_type_and_default() -> None:
+    assert_agree(documented_keys(CLUSTER, "config.json"), modelled_keys("", ClusterConfig))
+    assert_agree(documented_keys(CLUSTER, "agent.json"), modelled_keys("", AgentConfig))
 
 
 def test_every_refusal_of_the_guard_is_documented() -> None:
