@@ -15,7 +15,6 @@ import click
 from local_runner import config as configuration
 from local_runner import log, starter
 from local_runner.config import TOKEN_VARIABLE, Config, ConfigError, ConfigMissing
-from local_runner.http import server
 from local_runner.log import LogFormat
 from local_runner.processes.launcher import Workers
 from local_runner.processes.start_faults import script_fault
@@ -117,6 +116,9 @@ def start(
         raise click.UsageError("--end-scripts is for a cluster; without one scripts always end")
     token = _token()
     _refuse_open_door(config, token)
+    # Now: all other commands, an agent among them, do without a server and what it imports.
+    from local_runner.http import server
+
     try:
         listener = server.listen(config.server)
         with log.to_stderr(log_format):
