@@ -358,7 +358,8 @@ def test_the_agents_of_a_cluster_are_shown_and_which_of_them_runs_a_job(
         tab.get_by_role("link", name="print").click()
         expect(tab.locator("main")).to_contain_text("only on agents with gpu")
         expect(tab.locator("main")).not_to_contain_text("No agent can run it now")
-        tab.goto(f"{cluster.front.url}/#job/{cluster.front.submit('tap', tap.path)}")
+        job_id = cluster.front.submit("tap", tap.path)
+        tab.goto(f"{cluster.front.url}/#job/{job_id}")
         expect(tab.locator("main > .actions")).to_contain_text(re.compile(r"Running.* · on box · "))
         expect(tab.locator("main > .chips")).to_have_text(tap.path)
         expect(box).to_have_text("boxgpu1 running, 1 of 2 slots free")
@@ -369,6 +370,17 @@ def test_the_agents_of_a_cluster_are_shown_and_which_of_them_runs_a_job(
         expect(box).to_have_text("boxgpu1 running, draining: takes no more jobs")
         tab.get_by_role("link", name="print").click()
         expect(tab.locator("main")).to_contain_text("No agent can run it now")
+
+        cluster.agents["box"].send_signal(signal.SIGSTOP)
+        expect(box).to_have_text("boxgpu1 running, away: it does not respond", timeout=20_000)
+        cluster.agents["box"].send_signal(signal.SIGCONT)
+        expect(box).to_have_text("boxgpu1 running, draining: takes no more jobs")
+        tab.goto(f"{cluster.front.url}/#job/{job_id}")
+        cluster.agents["box"].stop(signal.SIGKILL)
+        status(tab, "Failed")
+        expect(tab.locator("main").get_by_role("alert")).to_have_text("the agent was killed")
+        expect(tab.locator("main > .actions")).to_contain_text("on box")
+        expect(tab.locator("#agents")).to_be_hidden()
 
 
 TEXTS = """() => {
