@@ -223,9 +223,9 @@ def _lengthen(folder: Path, length: int, *, with_all_logs: bool = False) -> int:
             f"INSERT INTO jobs ({', '.join(names)}) VALUES ({', '.join(map(':{}'.format, names))})",
             copies,
         )
+    # None for stderr, as the runner makes none for an empty log.
     for number in numbers if with_all_logs else [n for n in numbers if n < LOGS_WRITTEN]:
-        for stream, text in (("stdout", "done\n"), ("stderr", "")):
-            (folder / "logs" / f"{stem}_{number}.{stream}.log").write_text(text)
+        (folder / "logs" / f"{stem}_{number}.stdout.log").write_text("done\n")
     return int(count) + len(numbers)
 
 
