@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -27,6 +28,8 @@ def test_a_python_that_does_not_do_is_named(tmp_path: Path, python: str | None, 
     made = subprocess.run(
         ["make", f"PYTHON={program}", "demo"],
         cwd=tmp_path,
+        # Without what `make test` hands down.
+        env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         check=False,
