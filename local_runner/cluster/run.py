@@ -142,11 +142,12 @@ class AgentJob:
     # -- running
 
     async def _carry_out(self, order: Order) -> None:
-        end, senders = await self._run(order)
-        self.takes_slot = False
-        await self._hand_in(end, senders)
+        if left := await self._run(order):
+            self.takes_slot = False
+            await self._hand_in(*left)
 
-    async def _run(self, order: Order) -> tuple[End, list[StreamSender]]:
+    async def _run(self, order: Order) -> tuple[End, list[StreamSender]] | None:
+        """Run the script; returns what is to be handed in, None if it has been."""
         try:
             await self._host.allowlist.refresh()
             script, args = self._host.allowlist.check(order.script_id, list(order.args))
@@ -172,8 +173,16 @@ class AgentJob:
             await job.run()
             job.settled.set()
             self._host.keeping.has_ended(self._job_id)
+            log.job_end(job.record)
             for sender in launcher.senders:
                 sender.end()
+                await sender.all_sent.wait()
+            self.takes_slot = False
+            # Said right behind the output, before it is known that this has arrived: mostly it has.
+            if not any(sender.failed for sender in launcher.senders):
+                recorded = await self._say_end(self._ended(job, launcher))
+                if recorded.ok:
+                    return None
             for lost in await asyncio.gather(*sending, return_exceptions=True):
                 if lost is not None:
                     job.failure = f"its output was lost on {self._host.id.name}: {lost}"
@@ -181,7 +190,6 @@ class AgentJob:
             self._host.keeping.has_ended(self._job_id)
             for task in sending:
                 task.cancel()
-        log.job_end(job.record)
         return self._ended(job, launcher), launcher.senders
 
     async def _start(self, job: LiveJob, limits: RunnerConfig, launcher: _Launcher) -> None:
@@ -231,20 +239,22 @@ class AgentJob:
     # -- handing in
 
     async def _hand_in(self, end: End, senders: list[StreamSender]) -> None:
+        while not (recorded := await self._say_end(end)).ok:
+            offsets = recorded.stdout_next, recorded.stderr_next
+            for sender, offset in zip(senders, offsets, strict=True):
+                sender.back_to(offset)
+                await sender.run()
+
+    async def _say_end(self, end: End) -> Recorded:
+        """Say the end until there is a response."""
         subject = front_subject(self._host.id, "end")
         while True:
             try:
                 data = await self._host.link.request(subject, end.encode(), RESPONSE_SECONDS)
             except BrokerAway:
                 await asyncio.sleep(RETRY_SECONDS)
-                continue
-            recorded = parse(Recorded, data)
-            if recorded.ok:
-                return
-            offsets = recorded.stdout_next, recorded.stderr_next
-            for sender, offset in zip(senders, offsets, strict=True):
-                sender.back_to(offset)
-                await sender.run()
+            else:
+                return parse(Recorded, data)
 
 
 class _Launcher:

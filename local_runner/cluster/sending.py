@@ -36,6 +36,7 @@ class StreamSender:
     Attributes:
         stream: Which one.
         failed: Whether it cannot be read any more.
+        all_sent: Set when all has been sent, which may be lost still, or `run` has ended.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class StreamSender:
         self._ended = False
         self._arrived = 0
         self.failed = False
+        self.all_sent = asyncio.Event()
         writer.on_written = self._more.set
 
     @property
@@ -82,6 +84,13 @@ class StreamSender:
 
     async def run(self) -> None:
         """Send what there is, as it comes, until `end` was called and all has arrived."""
+        try:
+            await self._send_log()
+            await self._send_tail()
+        finally:
+            self.all_sent.set()
+
+    async def _send_log(self) -> None:
         under_way: deque[tuple[int, asyncio.Task[int]]] = deque()
         sent = self._arrived
         try:
@@ -91,6 +100,8 @@ class StreamSender:
                     sent += len(data)
                     sending = asyncio.create_task(self._send(sent - len(data), data))
                     under_way.append((sent, sending))
+                if self._ended and sent == self._writer.printed:
+                    self.all_sent.set()
                 if under_way:
                     expected, sending = under_way.popleft()
                     self._arrived = await sending
@@ -108,7 +119,6 @@ class StreamSender:
         finally:
             for _, later in under_way:
                 later.cancel()
-        await self._send_tail()
 
     def _is_worth_sending(self, sent: int, under_way: Collection[object]) -> bool:
         """Whether to send what there is now: a small part waits for those under way to arrive."""
@@ -139,6 +149,9 @@ class StreamSender:
                 return parse(Received, response).next
 
     async def _read(self, offset: int) -> bytes:
+        size = self._writer.file.size
+        if size == self._writer.printed and size - offset <= len(tail := self._writer.tail):
+            return tail[offset - size :][:PART_BYTES]
         path = self._writer.file.path
         try:
             return await self._disk.run(lambda: _read(path, offset))
