@@ -104,12 +104,16 @@ class Roster:
             busy: How many slots of each agent are taken.
             now: The time.
         """
-        free = [
-            (left, random.random(), state)
-            for state in self._agents.values()
-            if (left := state.slots(now) - busy[state.id]) > 0 and state.can_run(script, now)
-        ]
-        return max(free, default=(0, 0.0, None))[2]
+        states = list(self._agents.values())
+        # From anywhere on, so that of agents with as many free slots each has its turn.
+        first = random.randrange(len(states) or 1)
+        best: AgentState | None = None
+        most = 0
+        for state in states[first:] + states[:first]:
+            free = state.slots(now) - busy[state.id]
+            if free > most and state.can_run(script, now):
+                best, most = state, free
+        return best
 
     def able(self, script: ScriptConfig, now: float) -> int:
         """How many agents can run a script now."""
