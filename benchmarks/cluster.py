@@ -165,7 +165,7 @@ def many_machines(settings: Settings) -> Iterator[Row | Plot]:
             short_jobs[float(agents)] = rate_of(cluster.front, "quick", GROWTH_JOBS)
             waits[float(agents)] = rate_of(cluster.front, "waits", WAITS_PER_AGENT * agents)
             if agents == TABLE_AGENTS:
-                yield from _compared(settings, cluster.front)
+                yield from _compared(settings, cluster)
     yield Plot(
         "agents",
         "Jobs over the cluster, by the number of agents on one machine",
@@ -181,7 +181,8 @@ def many_machines(settings: Settings) -> Iterator[Row | Plot]:
     )
 
 
-def _compared(settings: Settings, front: RunnerProcess) -> Iterator[Row]:
+def _compared(settings: Settings, cluster: Cluster) -> Iterator[Row]:
+    front = cluster.front
     local = runner_in(settings.folder / "local", SCRIPTS, maxConcurrent=SLOTS * TABLE_AGENTS)
     with (
         local,
@@ -202,10 +203,14 @@ def _compared(settings: Settings, front: RunnerProcess) -> Iterator[Row]:
     yield slower(what, seconds["far"], "the same on a local runner", seconds["near"], most=3)
     what = f"{TABLE_AGENTS} agents: {JOBS} short async jobs"
     yield quicker(what, rates["far"], "the same on a local runner", rates["near"], least=0.6)
+    before = cluster.costs()
     megabytes = _output_of(front)
+    spent = cluster.costs().since(before)
+    each = f"{1000 * spent.front / megabytes:.1f} and {1000 * spent.broker / megabytes:.1f} ms"
     what = f"{TABLE_AGENTS} agents: output of {OUTPUT_JOBS} jobs of 900 kB, at 40 MB/s or more"
     compared = f"40 MB/s (a local runner: {short(local_output)} MB/s)"
-    yield Row(what, f"{short(megabytes)} MB/s", compared, megabytes / 40, least=1)
+    measured = f"{short(megabytes)} MB/s; front and broker take {each} of a core for a MB"
+    yield Row(what, measured, compared, megabytes / 40, least=1)
     cancel = median(_cancel(front) for _ in range(CANCELS))
     what = f"{TABLE_AGENTS} agents: from a cancel to the end of the job"
     yield Row(what, duration(cancel), "", 1000 * cancel, "ms", most=100)
@@ -250,7 +255,7 @@ def many_agents(settings: Settings) -> Iterator[Row | Plot]:
     if settings.full:
         share = 100 * busy[MANY_AGENTS].front
         what = f"{MANY_AGENTS} agents with {SLOTS * MANY_AGENTS} running jobs: what the front takes"
-        yield Row(f"{what} of a core", f"{share:.1f} %", "", share, "%")
+        yield Row(f"{what} of a core", f"{share:.1f} %", "", share, "%", most=3)
         with Cluster(settings.folder / "real") as cluster:
             cluster.grow(MANY_AGENTS)
             yield from _idle_rows(f"{MANY_AGENTS} idle real agents", cluster, _spent(cluster))
