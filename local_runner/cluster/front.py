@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
+from collections.abc import Mapping
 
 import nats.errors
 from nats.aio.client import Client
@@ -14,7 +15,7 @@ from nats.aio.msg import Msg
 from local_runner import log
 from local_runner.cluster.broker import broker
 from local_runner.cluster.lease import HEARD_SECONDS
-from local_runner.cluster.link import BrokerAway, Link
+from local_runner.cluster.link import BrokerAway, Handler, Link
 from local_runner.cluster.messages import (
     BEAT,
     FRONT_INBOX,
@@ -75,6 +76,7 @@ class Front:
         self._dispatcher: Dispatcher | None = None
         self._offers: Offers | None = None
         self._watch: Watch | None = None
+        self._from_agents: Mapping[str, Handler] = {}
 
     # -- for the scheduler
 
@@ -145,7 +147,8 @@ class Front:
             self._link,
             (self._cluster, self._config.runner.kill_grace_seconds),
         )
-        self._link.handlers = {**reception.handlers, PRESENCE: self._on_front}
+        self._from_agents = reception.handlers
+        self._link.handlers = {PRESENCE: self._on_front}
         self._link.on_connect = self._connected
         self._link.on_beat = self._heard
         linking = self._voice.spawn(self._link.run())
@@ -167,20 +170,23 @@ class Front:
         self._alone = False
         self._client = client
         self._renewed = self._loop.time()
-        self._voice.spawn(self._look_for_rivals())
+        self._voice.spawn(self._look_for_rivals(client))
 
     async def _heard(self, asked: float) -> None:
-        assert self._watch is not None
         if self._cluster.replicas == 1:
-            self._watch.contact.heard(asked)
+            self._note_contact(asked)
         else:
             self._voice.spawn(self._confirm(asked))
 
+    def _note_contact(self, asked: float) -> None:
+        # Before it hears the agents, it cannot tell which of them are silent.
+        if self._alone and self._watch is not None:
+            self._watch.contact.heard(asked)
+
     async def _confirm(self, asked: float) -> None:
-        assert self._watch is not None
         reason = await refused(self._link, BEAT, b"{}")
         if reason is None:
-            self._watch.contact.heard(asked)
+            self._note_contact(asked)
             self._renewed = self._loop.time()
             return
         # The brokers may be new, or have lost what they had.
@@ -194,8 +200,11 @@ class Front:
 
     # -- other fronts
 
-    async def _look_for_rivals(self) -> None:
-        """Offer nothing while another front does: each would end what the other has started."""
+    async def _look_for_rivals(self, client: Client) -> None:
+        """Hear no agent and offer nothing while another front does.
+
+        Each would refuse and end what the other one has started.
+        """
         said = False
         while (rival := await self._rival()) is not None:
             if not said:
@@ -203,8 +212,12 @@ class Front:
                 log.event("error", message=message)
                 said = True
             await asyncio.sleep(RIVAL_AGAIN_SECONDS)
-        self._alone = True
-        self.look()
+        # On another connection it is looked for again.
+        if self._client is client:
+            with contextlib.suppress(BrokerAway):
+                await self._link.hear(self._from_agents)
+                self._alone = True
+                self.look()
 
     async def _rival(self) -> Presence | None:
         try:

@@ -102,6 +102,24 @@ class Link:
         finally:
             self._drop()
 
+    async def hear(self, handlers: Mapping[str, Handler]) -> None:
+        """Handle the messages on some subjects until this connection ends.
+
+        Raises:
+            BrokerAway: If there is no connection.
+        """
+        client = self._connection()
+        try:
+            for subject, handler in handlers.items():
+                await client.subscribe(
+                    subject,
+                    cb=functools.partial(_handle, handler),
+                    pending_msgs_limit=0,
+                    pending_bytes_limit=PENDING_BYTES,
+                )
+        except (nats.errors.Error, OSError) as error:
+            raise BrokerAway(_reason(error)) from error
+
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
         """Send a message; it may be lost.
 
@@ -176,13 +194,7 @@ class Link:
     async def _use(self, client: BrokerClient) -> None:
         self._client = client
         try:
-            for subject, handler in self.handlers.items():
-                await client.subscribe(
-                    subject,
-                    cb=functools.partial(_handle, handler),
-                    pending_msgs_limit=0,
-                    pending_bytes_limit=PENDING_BYTES,
-                )
+            await self.hear(self.handlers)
             if self._away_since is not None:
                 away = round(asyncio.get_running_loop().time() - self._away_since, 1)
                 log.event("broker", message="the broker is back", away_seconds=away)

@@ -24,7 +24,7 @@ WATCH_SECONDS = 0.5
 REPEAT_SECONDS = 1.0
 """How often an agent is told again what has had no effect."""
 
-FIRST_HELLOS_SECONDS = 2.0
+FIRST_HELLOS_SECONDS = 2.5
 """After so long all agents that are there have said so."""
 
 

@@ -137,7 +137,7 @@ def test_a_broker_that_is_away_at_the_start_keeps_only_the_jobs_waiting(tmp_path
 
 def test_a_second_front_on_a_broker_touches_nothing(tmp_path: Path) -> None:
     with Cluster(tmp_path, traced(tmp_path)) as cluster:
-        job_id = begun(cluster, "stays")
+        job_id = begun(cluster, "works", str(LINES))
         (tmp_path / "other").mkdir()
         other = RunnerProcess(tmp_path / "other", traced(tmp_path))
         keys = {"nats": [cluster.broker.url]}
@@ -153,9 +153,11 @@ def test_a_second_front_on_a_broker_touches_nothing(tmp_path: Path) -> None:
             )
             waiting = other.submit("quick")
             assert other.job(waiting)["status"] == "queued"
-            assert cluster.front.job(job_id)["status"] == "running"
-        cluster.front.cancel(job_id)
-        assert cluster.front.ended(job_id)["status"] == "canceled"
+            assert cluster.front.ended(job_id)["status"] == "succeeded"
+            assert cluster.front.log(job_id) == WORK
+            assert cluster.front.run("quick")["status"] == "succeeded"
+            assert other.job(waiting)["status"] == "queued"
+        Traces(tmp_path).assert_none_ran_twice()
 
 
 def test_a_thousand_runs_over_four_agents_of_which_one_is_killed(tmp_path: Path) -> None:
