@@ -192,7 +192,8 @@ def _moment(seconds: float) -> str:
 
 
 def _json_line(seconds: float, name: str, fields: Fields) -> str:
-    return json.dumps({"time": _moment(seconds), "event": name, **fields})
+    # Whatever it is given: a line that fails would be the last one.
+    return json.dumps({"time": _moment(seconds), "event": name, **fields}, default=str)
 
 
 def _text_line(seconds: float, name: str, fields: Fields) -> str:
