@@ -8,8 +8,10 @@ import functools
 import queue
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
@@ -71,25 +73,41 @@ def _do(work: Callable[[], Any], done: asyncio.Future[Any]) -> None:
     settle_from_thread(done.get_loop(), [(done, result, error)])
 
 
-def settle_from_thread(
-    loop: asyncio.AbstractEventLoop,
-    outcomes: Iterable[tuple[asyncio.Future[Any], Any, BaseException | None]],
-) -> None:
-    """Give futures their results or exceptions, all in one call of the loop.
-
-    Args:
-        loop: The loop they belong to; if it is closed nobody waits any more.
-        outcomes: Each future with its result and its exception, or None.
-    """
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(_settle, outcomes)
+Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
+"""A future with its result and its exception, or None."""
 
 
-def _settle(outcomes: Iterable[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
-    for done, result, error in outcomes:
-        if done.cancelled():
-            continue
-        if error is None:
-            done.set_result(result)
-        else:
-            done.set_exception(error)
+class _Outcomes:
+    """Outcomes on their way from threads to a loop: what comes while it is busy wakes it once."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Outcome] = deque()
+        self._is_told = False
+
+    def add(self, loop: asyncio.AbstractEventLoop, outcomes: Iterable[Outcome]) -> None:
+        self._waiting.extend(outcomes)
+        # After they were added: the loop takes this back before it looks for them.
+        if not self._is_told:
+            self._is_told = True
+            # Nobody waits any more on a loop that is closed.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        self._is_told = False
+        while self._waiting:
+            done, result, error = self._waiting.popleft()
+            if done.cancelled():
+                continue
+            if error is None:
+                done.set_result(result)
+            else:
+                done.set_exception(error)
+
+
+_outcomes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Outcomes] = WeakKeyDictionary()
+
+
+def settle_from_thread(loop: asyncio.AbstractEventLoop, outcomes: Iterable[Outcome]) -> None:
+    """Give futures of a loop their results or exceptions, all in one call of the loop."""
+    (_outcomes.get(loop) or _outcomes.setdefault(loop, _Outcomes())).add(loop, outcomes)
