@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
@@ -173,11 +174,7 @@ class AsyncScriptRunner(BaseRunner):
         )
 
     async def _read(self, job_id: str, reading: Reading[T]) -> T:
-        """Bring a generator of `script_runner.logs` the pages it asks for."""
-        try:
-            request = next(reading)
-            while True:
-                request = reading.send(await self._page(job_id, request))
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        # Here, for most processes read no log.
+        from script_runner._reading import read_async
+
+        return await read_async(reading, partial(self._page, job_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
@@ -199,6 +200,9 @@ class ScriptRunner(BaseRunner):
     ) -> LogLines:
         """Lines of a job's log. What was counted once is not read again: a later page is one call.
 
+        Calls that go on where the last one ended, such as those of a loop over a whole log, take
+        known lines from a page that was read for all of them, up to `Settings.walk_seconds` ago.
+
         Args:
             job_id: The job.
             stream: `stdout` or `stderr`.
@@ -299,11 +303,7 @@ class ScriptRunner(BaseRunner):
         )
 
     def _read(self, job_id: str, reading: Reading[T]) -> T:
-        """Bring a generator of `script_runner.logs` the pages it asks for."""
-        try:
-            request = next(reading)
-            while True:
-                request = reading.send(self._page(job_id, request))
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        # Here, for most processes read no log.
+        from script_runner._reading import read
+
+        return read(reading, partial(self._page, job_id))

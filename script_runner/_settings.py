@@ -49,6 +49,8 @@ class Settings:
         page_bytes: The size of the pages in which a log is read; the largest of the API.
         line_start_bytes: How far apart the remembered line starts of a log are: what a page of
             lines reads too much.
+        walk_seconds: How old the rest of a page may be that is given to who reads the lines of a
+            log in turn; who takes longer from one call to the next is given none.
         max_line_starts: The most line starts remembered of a log, 1 MiB of memory; then every
             second one is forgotten.
         max_logs: The most logs whose line starts are remembered.
@@ -69,6 +71,7 @@ class Settings:
     missing_output_seconds: float = 60.0
     page_bytes: int = MAX_PAGE_BYTES
     line_start_bytes: int = 8 * 1024
+    walk_seconds: float = 1.0
     max_line_starts: int = 65_536
     max_logs: int = 32
     max_open_line: int = 64 * 1024

@@ -7,10 +7,13 @@ newline counts. The lines are those of `bytes.decode("utf-8", "replace")` of the
 from __future__ import annotations
 
 import bisect
+import itertools
 import threading
+import time
 from array import array
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import AnyStr
 
 from script_runner._fork import renew_after_fork
 from script_runner._settings import Settings
@@ -18,6 +21,9 @@ from script_runner.errors import InvalidResponse
 from script_runner.logs._text import REPLACEMENT, Log, Page, Reading, Stream
 
 _REPLACEMENT = REPLACEMENT.encode()
+
+MAX_WALKS = 4
+"""The most logs of which a page is kept for who reads their lines in turn."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,62 @@ class LogLines:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where some lines are: the bytes to read for them, and which lines these bytes begin with."""
+    """Where some lines are: the bytes to read for them, and which lines these bytes begin with.
+
+    Attributes:
+        walk_end: A page away, or `end`: where a walk through the log reads to. A line begins there.
+    """
 
     start: int
     end: int
+    walk_end: int
     first_line: int
     end_line: int
+
+
+class Walk:
+    """Who reads the lines of a log in turn reads whole pages, whose rest is for the next calls.
+
+    What was read ahead is given for a moment only, so that nobody is told for long what is not so
+    any more.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """Begin nowhere; see `Settings.walk_seconds`."""
+        self._seconds = seconds
+        self._last = (-1, 0.0)
+        self.drop()
+
+    def drop(self) -> None:
+        """Keep nothing any more."""
+        self._ahead: tuple[int, str | bytes, float] = (0, "", 0.0)
+
+    def goes_on(self, line: int) -> bool:
+        """Whether the last call ended before that line, a moment ago."""
+        next_line, when = self._last
+        return line == next_line and self._is_fresh(when)
+
+    def note(self, next_line: int) -> None:
+        """A call ended before that line."""
+        self._last = (next_line, time.monotonic())
+
+    def keep(self, start: int, text: str, end: int) -> None:
+        """Keep the text of some bytes, unless it is not known where in it each of them is."""
+        held = text if text.isascii() else text.encode()
+        # A replacement is three bytes long and stands for one to three.
+        if len(held) == end - start:
+            self._ahead = (start, held, time.monotonic())
+
+    def text(self, start: int, end: int) -> str | None:
+        """The text of some bytes, which are whole characters; None if it was not kept."""
+        first, held, when = self._ahead
+        if not first <= start <= end <= first + len(held) or not self._is_fresh(when):
+            return None
+        part = held[start - first : end - first]
+        return part if isinstance(part, str) else part.decode()
+
+    def _is_fresh(self, when: float) -> bool:
+        return time.monotonic() < when + self._seconds
 
 
 class LineIndex:
@@ -69,6 +125,7 @@ class LineIndex:
         """Newlines in them."""
         self.truncated = False
         """Whether the runner said that it threw away the rest."""
+        self.walk = Walk(self._settings.walk_seconds)
 
     def forget(self) -> None:
         """Know nothing any more."""
@@ -91,7 +148,7 @@ class LineIndex:
             try:
                 self.newlines = self._remember_starts(page)
                 self.size = page.end
-                self._ends_with_newline = page.raw.endswith(b"\n")
+                self._ends_with_newline = page.text.endswith("\n")
                 while len(self._starts) > self._settings.max_line_starts:
                     self._spacing *= 2
                     self._starts = self._starts[::2]
@@ -107,18 +164,26 @@ class LineIndex:
         Returns:
             How many newlines there are up to the end of the page.
         """
+        if page.text.isascii():
+            return self._remember(page.text, "\n", page.start, self.newlines)
         raw = page.raw
         # To look for a character in a text is faster than for its bytes.
         if REPLACEMENT not in page.text:
-            return self._remember(raw, page.start, self.newlines)
+            return self._remember(raw, b"\n", page.start, self.newlines)
         first = raw.find(_REPLACEMENT)
         last = raw.rfind(_REPLACEMENT) + len(_REPLACEMENT)
-        before = self._remember(raw[:first], page.start, self.newlines)
+        before = self._remember(raw[:first], b"\n", page.start, self.newlines)
         before += raw.count(b"\n", first, last)
-        return self._remember(raw[last:], page.end - (len(raw) - last), before)
+        return self._remember(raw[last:], b"\n", page.end - (len(raw) - last), before)
 
-    def _remember(self, raw: bytes, offset: int, number: int) -> int:
+    def _remember(self, text: AnyStr, newline: AnyStr, offset: int, number: int) -> int:
         """Note line starts in a text whose first byte is at `offset`, in the line `number`.
+
+        Args:
+            text: UTF-8, or a text of which each character is a byte.
+            newline: The same of a newline.
+            offset: The first byte of it.
+            number: The line it begins in.
 
         Returns:
             The number of the line in which it ends.
@@ -126,11 +191,11 @@ class LineIndex:
         counted = 0
         while True:
             wanted = self._starts[-1] + self._spacing - offset
-            newline = raw.find(b"\n", max(wanted - 1, counted))
-            if newline < 0:
-                return number + raw.count(b"\n", counted)
-            number += raw.count(b"\n", counted, newline + 1)
-            counted = newline + 1
+            end = text.find(newline, max(wanted - 1, counted))
+            if end < 0:
+                return number + text.count(newline, counted)
+            number += text.count(newline, counted, end + 1)
+            counted = end + 1
             self._starts.append(offset + counted)
             self._numbers.append(number)
 
@@ -140,8 +205,13 @@ class LineIndex:
             end_line = max(offset, min(offset + limit, self.total_lines))
             before = bisect.bisect_right(self._numbers, offset) - 1
             after = bisect.bisect_left(self._numbers, end_line)
+            start = self._starts[before]
             end = self._starts[after] if after < len(self._starts) else self.size
-            return _Place(self._starts[before], end, self._numbers[before], end_line)
+            walk_end = start + self._settings.page_bytes
+            if walk_end < self.size:
+                walk_end = self._starts[bisect.bisect_right(self._starts, walk_end) - 1]
+            walk_end = max(end, min(walk_end, self.size))
+            return _Place(start, end, walk_end, self._numbers[before], end_line)
 
 
 class LineIndexes:
@@ -165,6 +235,8 @@ class LineIndexes:
             self._by_log.move_to_end((job_id, stream))
             if len(self._by_log) > self._settings.max_logs:
                 self._by_log.popitem(last=False)
+            for other in itertools.islice(reversed(self._by_log.values()), MAX_WALKS, None):
+                other.walk.drop()
             return index
 
 
@@ -195,7 +267,7 @@ def _read_lines(log: Log, index: LineIndex, offset: int, limit: int) -> Reading[
     place, known_size = index.place(offset, limit), index.size
     lines: list[str] = []
     if offset < place.end_line:
-        text, page = yield from log.text(place.start, place.end)
+        text, page = yield from _text_of(log, index, place, offset, is_known=is_known)
         lines = split_lines(text)[offset - place.first_line : place.end_line - place.first_line]
         if is_known and page is not None:
             # Else the lines and their number would not be of the same moment.
@@ -204,7 +276,24 @@ def _read_lines(log: Log, index: LineIndex, offset: int, limit: int) -> Reading[
             index.truncated = page.truncated
             if page.total_size > known_size:
                 yield from _extend(log, index)
+    index.walk.note(place.end_line)
     return LogLines(lines, index.total_lines, index.truncated)
+
+
+def _text_of(
+    log: Log, index: LineIndex, place: _Place, offset: int, *, is_known: bool
+) -> Reading[tuple[str, Page | None]]:
+    """The text of a place, at least, and the last page it came from; None if that was kept."""
+    if not is_known or not index.walk.goes_on(offset):
+        return (yield from log.text(place.start, place.end))
+    kept = index.walk.text(place.start, place.end)
+    if kept is not None:
+        return kept, None
+    text, page = yield from log.text(place.start, place.walk_end)
+    index.walk.keep(place.start, text, place.walk_end)
+    # Less to split, if it was kept.
+    kept = index.walk.text(place.start, place.end)
+    return text if kept is None else kept, page
 
 
 def _extend(log: Log, index: LineIndex) -> Reading[None]:
@@ -214,19 +303,24 @@ def _extend(log: Log, index: LineIndex) -> Reading[None]:
         InvalidResponse: If the log is shorter than it was, or its pages do not advance.
     """
     end: int | None = None
+    are_whole = False
     while end is None or index.size < end:
         start = index.size
-        page = yield from log.page(start, log.page_bytes)
+        is_last = end is None or start + log.page_bytes >= end
+        # Behind a page that is cut inside a character another one follows than was expected.
+        next_limit = log.page_bytes if are_whole and not is_last else 0
+        page = yield from log.page(start, log.page_bytes, next_limit)
         end = page.total_size if end is None else end
         if page.total_size < max(start, end):
             raise log.has_shrunk(max(start, end), page.total_size)
         # Between whole characters more line starts are certain than between pages.
         page = yield from log.whole_characters(page, page.total_size)
+        are_whole = page.end == start + log.page_bytes
         index.add(page)
 
 
 def split_lines(text: str) -> list[str]:
     """The lines of a text; only a newline ends one, a carriage return before it is dropped."""
-    *complete, last = text.split("\n")
-    lines = [line.removesuffix("\r") for line in complete]
+    # Looked for first, for one character is found much faster than two.
+    *lines, last = (text.replace("\r\n", "\n") if "\r" in text else text).split("\n")
     return [*lines, last] if last else lines

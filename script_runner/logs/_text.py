@@ -8,8 +8,9 @@ page is used up to the begin of that character, where the next page begins.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from generated_client.models import Job, LogPage
@@ -36,12 +37,14 @@ class PageRequest:
 
     Attributes:
         timeout: How many seconds it may take; None for as long as any call.
+        then: What is most likely wanted next, which may be asked for meanwhile.
     """
 
     stream: Stream
     offset: int
     limit: int
     timeout: float | None = None
+    then: PageRequest | None = field(default=None, compare=False)
 
 
 T = TypeVar("T")
@@ -58,7 +61,6 @@ class Page:
         start: Its first byte.
         end: The byte after its last one.
         text: The text of its bytes.
-        raw: The same as UTF-8, which is as long as the bytes but for replacements.
         total_size: The bytes in the log now.
         truncated: Whether the runner threw away what came after, because the log was full.
     """
@@ -66,9 +68,13 @@ class Page:
     start: int
     end: int
     text: str
-    raw: bytes
     total_size: int
     truncated: bool
+
+    @functools.cached_property
+    def raw(self) -> bytes:
+        """The text as UTF-8, which is as long as the bytes but for replacements."""
+        return self.text.encode()
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,13 @@ class Log:
     page_bytes: int
     seconds_left: Callable[[], float] | None = None
 
-    def page(self, offset: int, limit: int) -> Reading[Page]:
+    def page(self, offset: int, limit: int, next_limit: int = 0) -> Reading[Page]:
         """Read a page.
+
+        Args:
+            offset: Its first byte.
+            limit: The most bytes of it.
+            next_limit: The same of the page after it, if that will be wanted.
 
         Raises:
             InvalidResponse: If it is not the one asked for, or brings much less than was asked for
@@ -97,7 +108,8 @@ class Log:
                 end.
         """
         timeout = None if self.seconds_left is None else self.seconds_left()
-        page = yield PageRequest(self.stream, offset, limit, timeout)
+        then = PageRequest(self.stream, offset + limit, next_limit) if next_limit > 0 else None
+        page = yield PageRequest(self.stream, offset, limit, timeout, then)
         got = page.next_offset - offset
         most = min(limit, max(0, page.total_size - offset))
         least = max(min(most, DEFAULT_PAGE_BYTES) - MAX_CHARACTER_BYTES + 1, min(most, 1))
@@ -106,14 +118,15 @@ class Log:
                 f"{self.name}: asked for {limit} bytes from {offset}, got {page.offset} to "
                 f"{page.next_offset} of {page.total_size}. Is this a script-runner?"
             )
-        raw = page.data.encode()
+        found = Page(offset, page.next_offset, page.data, page.total_size, page.truncated)
+        size = got if len(page.data) == got and page.data.isascii() else len(found.raw)
         # A replacement is three bytes long and stands for one to three. Counted if it matters.
-        if got != len(raw) and not 0 < len(raw) - got <= 2 * page.data.count(REPLACEMENT):
+        if got != size and not 0 < size - got <= 2 * page.data.count(REPLACEMENT):
             raise InvalidResponse(
                 f"{self.name}: {len(page.data)} characters came for the bytes {offset} to "
                 f"{page.next_offset}, which cannot be their text. Is this a script-runner?"
             )
-        return Page(offset, page.next_offset, page.data, raw, page.total_size, page.truncated)
+        return found
 
     def whole_characters(self, page: Page, end: int | None) -> Reading[Page]:
         """A page up to the last place where no character is cut.
@@ -138,7 +151,6 @@ class Log:
             page.start,
             page.end - size,
             page.text[:-1],
-            page.raw[: -len(REPLACEMENT.encode())],
             page.total_size,
             page.truncated,
         )
@@ -158,11 +170,16 @@ class Log:
         """
         parts: list[str] = []
         page: Page | None = None
+        are_whole = True
         while start < end:
-            page = yield from self.page(start, min(self.page_bytes, end - start))
+            limit = min(self.page_bytes, end - start)
+            # Behind a page that is cut inside a character another one follows than was expected.
+            next_limit = min(self.page_bytes, end - start - limit) if are_whole else 0
+            page = yield from self.page(start, limit, next_limit)
             if page.total_size < end:
                 raise self.has_shrunk(end, page.total_size)
             page = yield from self.whole_characters(page, end)
+            are_whole = page.end == start + limit
             parts.append(page.text)
             start = page.end
         return "".join(parts), page

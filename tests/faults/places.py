@@ -37,7 +37,8 @@ class Place:
         kind: Which of the operations it calls.
         line: Method and target of the request.
         inputs: What the block is given.
-        healthy: How many requests of that kind are served well before the fault.
+        healthy: How many requests of that kind are served well before the fault; of pages, the
+            first ones of the log.
     """
 
     block: str
@@ -159,8 +160,10 @@ class FaultyRunner:
         whole = healthy_response(self._place.block, request)
         if kind != self._place.kind:
             return [whole]
+        # Two pages may be asked for at once.
+        before = wanted_page(request)[1] // PAGE_BYTES if kind == LOGS else self._seen
         self._seen += 1
-        return [whole] if self._seen <= self._place.healthy else self._fault(whole, stopped)
+        return [whole] if before < self._place.healthy else self._fault(whole, stopped)
 
 
 @contextlib.contextmanager

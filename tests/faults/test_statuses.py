@@ -247,6 +247,7 @@ def test_a_redirect_is_not_followed_and_no_other_server_hears_of_it(
     said = rf'response {status} is not a response of script-runner \("moved"\)'
     tried.failed(InvalidResponse, line, said, REDIRECT)
     asked = [f"{request.method} {request.target}" for request in server.requests]
-    assert asked[-1] == place.line
+    # The next page of a log may be asked for meanwhile.
+    assert place.line in asked[-2:]
     assert not [target for target in asked if "elsewhere" in target or "other" in target]
     assert not [request for request in server.requests if "cookie" in request.headers]

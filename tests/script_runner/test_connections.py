@@ -33,6 +33,7 @@ from script_runner import (
 from scripts.waiting import wait_until
 from tests.script_runner.documented import documented
 from tests.script_runner.page_server import asked_job
+from tests.script_runner.threads import refuse_threads
 from tests.script_runner.verbs import Connected
 from tests.support.misbehaving_server import (
     Action,
@@ -152,31 +153,12 @@ async def test_an_idle_connection_of_asyncio_is_closed_although_no_other_call_co
             assert connections_to(server.port) == []
 
 
-def refuse_threads(monkeypatch: pytest.MonkeyPatch, starter: str, meanwhile: Event) -> Event:
-    """Let the thread of a name start no other, which it is told once something else has happened.
-
-    Returns:
-        Whether it has tried.
-    """
-    start, tried = threading.Thread.start, Event()
-
-    def start_unless_refused(thread: threading.Thread) -> None:
-        if threading.current_thread().name.startswith(starter):
-            tried.set()
-            meanwhile.wait(0.5)
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", start_unless_refused)
-    return tried
-
-
 def test_a_connection_that_no_thread_can_close_later_is_closed_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with MisbehavingServer(echo) as server, ScriptRunner(server.url) as runner:
         with monkeypatch.context() as patch:
-            refuse_threads(patch, threading.current_thread().name, Event())
+            refuse_threads(patch, threading.current_thread().name)
             runner.status("job_1")
             assert connections_to(server.port) == []
         runner.status("job_1")
@@ -207,7 +189,7 @@ def test_a_name_that_no_thread_can_look_up_is_an_unreachable_runner(
 ) -> None:
     runner = connected("http://localhost:1")
     with monkeypatch.context() as patch:
-        refuse_threads(patch, "", Event())
+        refuse_threads(patch)
         with pytest.raises(RunnerUnreachable, match="can't start new thread"):
             runner.status("job_1")
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ from tests.script_runner.page_server import (
     read,
     reference,
 )
+from tests.script_runner.threads import refuse_threads
 from tests.script_runner.verbs import Connected
 from tests.support.misbehaving_server import Action
 
@@ -113,6 +115,48 @@ def test_a_later_page_of_a_known_log_is_one_request_of_a_few_bytes(cuts: bool) -
         assert known.lines(offset, 100).lines[0] == f"第 {offset} 行 😀"
         assert known.log.requests == 1
         assert known.log.bytes_sent < 100 * 24 + 2 * settings.line_start_bytes
+
+
+@QUICK
+@given(logs, st.integers(1, 9), st.integers(4, 200), st.integers(1, 40), st.booleans())
+def test_a_walk_through_a_log_gives_each_of_its_lines_once(
+    raw: bytes, step: int, page_bytes: int, spacing: int, cuts: bool
+) -> None:
+    known = KnownLog(MemoryLog(raw, cuts_characters=cuts), tiny(page_bytes, spacing))
+    all_lines = lines_in(raw)
+    walked: list[str] = []
+    while len(walked) < len(all_lines):
+        lines = known.lines(len(walked), step)
+        assert (len(lines.lines) > 0, lines.total_lines) == (True, len(all_lines))
+        walked += lines.lines
+    assert walked == all_lines
+
+
+def walked(log: MemoryLog, settings: Settings) -> int:
+    """Walk through a log of 10,000 lines by 100; gives how many pages that took."""
+    known = KnownLog(log, settings)
+    for offset in range(0, 10_000, 100):
+        assert known.lines(offset, 100).lines[-1] == f"第 {offset + 99} 行"
+    return log.requests
+
+
+def test_a_walk_through_a_log_takes_whole_pages() -> None:
+    raw = "".join(f"第 {number} 行\n" for number in range(10_000)).encode()
+    settings = Settings(page_bytes=20_000, line_start_bytes=100)
+    pages = len(raw) / 20_000
+    for cuts in (True, False):
+        # Each page is read twice, and what is cut costs a few bytes more.
+        assert walked(MemoryLog(raw, cuts_characters=cuts), settings) < 4 * pages
+    # Who takes his time is told each time how long the log is.
+    assert walked(MemoryLog(raw), replace(settings, walk_seconds=0)) >= 100
+
+
+def test_a_walk_is_told_at_its_end_what_has_come_since() -> None:
+    known = KnownLog(MemoryLog(b"a line\n" * 1000), Settings(line_start_bytes=10))
+    assert known.lines(0, 400).total_lines == 1000
+    assert known.lines(400, 400).total_lines == 1000
+    known.log.raw += b"more\n"
+    assert known.lines(800, 400) == LogLines(["a line"] * 200 + ["more"], 1001, False)
 
 
 def test_the_memory_of_a_log_of_many_lines_is_bounded() -> None:
@@ -240,9 +284,7 @@ def test_threads_that_read_the_same_log_at_once_read_the_same(process: RunnerPro
 
 
 def test_a_reader_does_not_wait_for_another_one_of_the_same_log() -> None:
-    import threading
-
-    go_on, is_reading = threading.Event(), threading.Event()
+    go_on, is_reading = Event(), Event()
     first = iter([True])
 
     def page(job_id: str, offset: int, limit: int) -> dict[str, object]:
@@ -257,6 +299,31 @@ def test_a_reader_does_not_wait_for_another_one_of_the_same_log() -> None:
         assert connect(server.url).lines("job_1").lines == ["a", "b"]
         go_on.set()
         assert slow.result(20).lines == ["a", "b"]
+
+
+def test_the_next_page_is_asked_for_before_this_one_is_there(connected: Connected) -> None:
+    third = Event()
+
+    def page(job_id: str, offset: int, limit: int) -> dict[str, object] | Action:
+        if offset == 200:
+            third.set()
+        # The second page comes only after the third one was asked for.
+        if offset == 100 and not third.wait(20):
+            return Action.RESET
+        return reference(b"a line\n" * 60)(job_id, offset, limit)
+
+    with log_server(page) as server:
+        runner = connected(server.url, settings=tiny(100, 50))
+        assert runner.lines("job_1", limit=1) == LogLines(["a line"], 60, False)
+
+
+def test_a_log_is_read_page_after_page_if_no_thread_can_be_started(
+    process: RunnerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = process.run("cat")["jobId"]
+    with ScriptRunner(process.url, settings=tiny(1000, 64)) as runner:
+        refuse_threads(monkeypatch)
+        assert runner.lines(job_id, offset=5, limit=30).lines == ALL[5:35]
 
 
 def test_the_pages_of_the_reference_server_give_the_same_lines(connected: Connected) -> None:
@@ -362,14 +429,14 @@ class Interrupt(BaseException):
 def test_a_log_whose_page_was_half_noted_is_read_anew() -> None:
     """The index forgets what it cannot trust, for all who have it in their hands."""
 
-    class Interrupted(bytes):
+    class Interrupted(str):
         def count(self, *_: Any) -> int:
             raise Interrupt
 
     known = KnownLog(MemoryLog(b"1\n2\n3\n"))
     page = read(log_of().page(0, 100), known.log)
     with pytest.raises(Interrupt):
-        known.index.add(replace(page, raw=Interrupted(page.raw)))
+        known.index.add(replace(page, text=Interrupted(page.text)))
     assert known.lines(1, 1) == LogLines(["2"], 3, False)
 
 
