@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Requests to this machine must not go through a proxy, whoever sends them.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
+    # New processes must not compile what they import, which containers often want.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # One row alone would leave the page without the others.
     output = options.output or (None if options.only or options.url else ROOT / "docs")
     if output is not None and importlib.util.find_spec("matplotlib") is None:
