@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from local_runner.cluster.messages import (
     PROTOCOL,
     AgentId,
     Hello,
+    MalformedMessage,
     Tell,
     agent_subject,
     front_subject,
@@ -114,6 +116,7 @@ class Agent:
         ended = await self.disk.run(lambda: self.spool.clear(LEFT_BEHIND_GRACE_SECONDS))
         if ended:
             log.event("recovered", processes_ended=ended)
+        self._speak_for(await self.disk.run(lambda: self.spool.take_over(str(self.id))))
         works = [self.link.run(), self._watch_lease(), self._look_again(), self._until_stopped()]
         tasks = [self._tasks.spawn(work) for work in works]
         try:
@@ -126,6 +129,14 @@ class Agent:
             self.keeping.close()
             self.launcher.close()
         log.event("stopped")
+
+    def _speak_for(self, predecessor: str) -> None:
+        """Tell the front that the agent which had the folder before, and its scripts, are dead."""
+        with contextlib.suppress(MalformedMessage):
+            agent = AgentId.parse(predecessor)
+            if agent.name == self.id.name:
+                reason = f"{agent.name} was started again"
+                self._tasks.spawn(farewell.say(self.link, agent, reason))
 
     async def _connected(self, _: Client) -> None:
         log.event("connected", agent=self.id.name, slots=self.config.slots)

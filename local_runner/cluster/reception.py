@@ -142,9 +142,12 @@ class Reception:
     async def _on_gone(self, message: Msg) -> None:
         agent, _ = sender_of(message.subject)
         gone = parse(Gone, message.data)
-        self._roster.expect(agent, asyncio.get_running_loop().time()).is_gone = True
+        state = self._roster.expect(agent, asyncio.get_running_loop().time())
         lost = self._remotes.lose_all(agent, gone.reason)
-        log.event("agent_gone", agent=agent.name, lost_jobs=lost, message=gone.reason)
+        # It may be said twice: by its keeper, and by whoever has taken its place.
+        if lost or (state.hello is not None and not state.is_gone):
+            log.event("agent_gone", agent=agent.name, lost_jobs=lost, message=gone.reason)
+        state.is_gone = True
         await self._voice.say(message.reply, b"{}")
         self.look()
 

@@ -12,6 +12,7 @@ from local_runner.jobs.record import STREAMS, log_name
 from local_runner.processes.orphans import end_processes_of
 from local_runner.storage.log_file import FILE_MODE, make_folder
 
+MAX_ID_BYTES = 200
 _RUNNING = ".running"
 
 
@@ -35,6 +36,13 @@ class Spool:
             ) from error
         except OSError as error:
             raise ConfigError(f"{folder}: the spoolDir cannot be used: {error.strerror}") from error
+
+    def take_over(self, agent: str) -> str:
+        """Note which agent has the folder from now on; returns which one had it before, or ""."""
+        before = os.pread(self._lock, MAX_ID_BYTES, 0).decode("utf-8", "replace")
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, agent.encode(), 0)
+        return before
 
     def clear(self, grace: float) -> int:
         """End what an agent left behind that was killed with its keeper; delete all output.

@@ -21,36 +21,46 @@ from local_runner.config import RunnerConfig
 
 FOLDER = Path(__file__).parents[2] / "examples" / "service"
 UNIT = FOLDER / "local-runner.service"
+AGENT_UNIT = FOLDER / "local-runner-agent.service"
 PLIST = FOLDER / "script-runner-proxy.local-runner.plist"
 
 GRACE_SECONDS = int(RunnerConfig.model_fields["kill_grace_seconds"].default)
 
 
-def assert_starts_the_runner(command: Sequence[str]) -> None:
+def assert_starts_the_runner(command: Sequence[str], config: str = "config.json") -> None:
     """The command line is one that this version understands."""
     program, verb, *options = command
     assert Path(program).name == "local-runner"
     with main.commands[verb].make_context(verb, options) as context:
-        assert Path(context.params["path"]).name == "config.json"
+        assert Path(context.params["path"]).name == config
 
 
-def unit() -> configparser.SectionProxy:
+def service_of(unit: Path) -> configparser.SectionProxy:
     parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str  # type: ignore[assignment]
-    parser.read(UNIT)
+    parser.read(unit)
     return parser["Service"]
 
 
 def test_the_unit_starts_the_runner_and_lets_it_stop_in_order() -> None:
-    service = unit()
+    service = service_of(UNIT)
 
     assert_starts_the_runner(shlex.split(service["ExecStart"]))
     assert (service["Type"], service["KillMode"]) == ("notify", "mixed")
     assert int(service["TimeoutStopSec"]) >= 2 * GRACE_SECONDS
 
 
+def test_the_unit_of_an_agent_starts_it_and_lets_its_scripts_end() -> None:
+    service = service_of(AGENT_UNIT)
+
+    assert_starts_the_runner(shlex.split(service["ExecStart"]), "agent.json")
+    assert (service["Type"], service["KillMode"]) == ("exec", "mixed")
+    assert service["TimeoutStopSec"] == "1h"
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
-def test_systemd_takes_the_unit_without_a_warning(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", [UNIT, AGENT_UNIT], ids=lambda unit: unit.stem)
+def test_systemd_takes_the_unit_without_a_warning(tmp_path: Path, unit: Path) -> None:
     (tmp_path / "script-runner").mkdir()
     program = tmp_path / ".local" / "bin" / "local-runner"
     program.parent.mkdir(parents=True)
@@ -58,7 +68,7 @@ def test_systemd_takes_the_unit_without_a_warning(tmp_path: Path) -> None:
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
 
     verified = subprocess.run(
-        ["systemd-analyze", "--user", "verify", UNIT],
+        ["systemd-analyze", "--user", "verify", unit],
         env=environment,
         capture_output=True,
         text=True,

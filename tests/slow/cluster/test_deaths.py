@@ -143,6 +143,28 @@ def test_an_agent_started_again_is_another_one_and_takes_jobs(tmp_path: Path) ->
         assert cluster.front.run("quick")["status"] == "succeeded"
 
 
+def test_what_an_agent_left_that_was_killed_with_its_keeper_is_dead_and_told_when_it_starts_again(
+    tmp_path: Path,
+) -> None:
+    keys = {"leaseSeconds": 600}
+    with a_cluster(tmp_path, agents={"one": {}}, keys=keys) as cluster:
+        agent = cluster.agents["one"]
+        job_id = begun(cluster, "deaf")
+
+        # As by systemd, which kills all of a service that has died.
+        keeper = keeper_of(agent.pid)
+        agent.send_signal(signal.SIGSTOP)
+        keeper.kill()
+        agent.stop(signal.SIGKILL)
+        agent.start()
+
+        job = cluster.front.ended(job_id, LOST_SECONDS)
+        assert (job["status"], job["code"]) == ("failed", -1)
+        assert job["stderrPreview"] == "one was started again\n"
+        assert processes_of(job_id) == []
+        assert cluster.front.run("quick")["status"] == "succeeded"
+
+
 def test_a_killed_keeper_is_replaced_and_its_successor_keeps(tmp_path: Path) -> None:
     with a_cluster(tmp_path, agents={"one": {}}) as cluster:
         agent = cluster.agents["one"]
