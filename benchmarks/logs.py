@@ -48,10 +48,11 @@ def runner_for_logs(folder: Path) -> RunnerProcess:
     return runner_in(folder, PRINT, maxLogBytesPerStream=2**40)
 
 
-def write_lines(path: Path, *, chinese_every: int = LINES) -> Path:
-    """Write a million lines of 85 bytes, some of them with Chinese words."""
+def write_lines(path: Path, *, chinese_every: int | None = None) -> Path:
+    """Write a million lines of 85 bytes, ASCII or some of them with Chinese words."""
     block = b"".join(
-        _line(number, number % chinese_every == 1) for number in range(DIFFERENT_LINES)
+        _line(number, chinese_every is not None and number % chinese_every == 0)
+        for number in range(DIFFERENT_LINES)
     )
     with path.open("wb") as file:
         for _ in range(LINES // DIFFERENT_LINES):

@@ -201,7 +201,7 @@ class ScriptRunner(BaseRunner):
         """Lines of a job's log. What was counted once is not read again: a later page is one call.
 
         Calls that go on where the last one ended, such as those of a loop over a whole log, take
-        known lines from a page that was read for all of them, up to `Settings.walk_seconds` ago.
+        known lines from pages that were read for all of them, up to `Settings.walk_seconds` ago.
 
         Args:
             job_id: The job.

@@ -22,8 +22,12 @@ from script_runner.logs._text import REPLACEMENT, Log, Page, Reading, Stream
 
 _REPLACEMENT = REPLACEMENT.encode()
 
+WALK_PAGES = 2
+"""How many pages are read at once for who reads the lines of a log in turn: the runner makes the
+second one while the first one is taken apart here."""
+
 MAX_WALKS = 4
-"""The most logs of which a page is kept for who reads their lines in turn."""
+"""The most logs of which such pages are kept."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class _Place:
     """Where some lines are: the bytes to read for them, and which lines these bytes begin with.
 
     Attributes:
-        walk_end: A page away, or `end`: where a walk through the log reads to. A line begins there.
+        walk_end: Where a walk through the log reads to; a line begins there, too.
     """
 
     start: int
@@ -207,7 +211,7 @@ class LineIndex:
             after = bisect.bisect_left(self._numbers, end_line)
             start = self._starts[before]
             end = self._starts[after] if after < len(self._starts) else self.size
-            walk_end = start + self._settings.page_bytes
+            walk_end = start + WALK_PAGES * self._settings.page_bytes
             if walk_end < self.size:
                 walk_end = self._starts[bisect.bisect_right(self._starts, walk_end) - 1]
             walk_end = max(end, min(walk_end, self.size))
