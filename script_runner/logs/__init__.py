@@ -4,7 +4,8 @@ What reads a log is a generator that yields each `PageRequest` and is sent its `
 clients do the asking, one with threads and one with asyncio.
 """
 
-from script_runner.logs._index import LineIndex, LineIndexes, LogLines, read_lines
+from script_runner.logs._index import LineIndex, LineIndexes
+from script_runner.logs._lines import LogLines, read_lines
 from script_runner.logs._text import (
     STREAMS,
     Log,

@@ -23,7 +23,7 @@ from script_runner import (
     connect,
 )
 from script_runner.logs import LineIndex, read_lines
-from script_runner.logs._index import split_lines
+from script_runner.logs._lines import split_lines
 from scripts.runner_process import RunnerProcess
 from tests.script_runner.log_strategies import QUICK, growths, logs, sizes
 from tests.script_runner.page_server import (
