@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from script_runner import ScriptRunnerError, Status, WaitTimedOut, has_ended
-from script_runner.cli import complete, follow, lists, output, words
+from script_runner.cli import complete, follow, lists, output, show, words
 from script_runner.cli.exit_codes import CANCELLED, OWN_FAILURE, TIMED_OUT
 from script_runner.cli.options import URL_VARIABLE, Group, Options, common
 from script_runner.errors import RequestRejected, RunnerUnreachable
@@ -129,9 +129,7 @@ def status(options: Options, job: str) -> int:
     if options.as_json:
         output.print_json(words.json_of(found))
     else:
-        from script_runner.cli import tables
-
-        tables.print_job(found)
+        show.job(found)
     return 0
 
 
@@ -246,9 +244,7 @@ def jobs(
     if options.as_json:
         output.print_json(found.document)
     else:
-        from script_runner.cli import tables
-
-        tables.print_jobs(found.jobs, found.next_id)
+        show.jobs(found.jobs, found.next_id)
     return 0
 
 
@@ -264,9 +260,7 @@ def scripts(options: Options) -> int:
     if options.as_json:
         output.print_json(found.document)
     else:
-        from script_runner.cli import tables
-
-        tables.print_scripts(found.scripts)
+        show.scripts(found.scripts)
     return 0
 
 
@@ -283,9 +277,7 @@ def agents(options: Options) -> int:
     if options.as_json:
         output.print_json({"agents": found.document["agents"]})
     else:
-        from script_runner.cli import tables
-
-        tables.print_agents(found.agents)
+        show.agents(found.agents)
     return 0
 
 

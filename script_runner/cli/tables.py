@@ -1,10 +1,9 @@
-"""What a terminal shows: tables, a job, the line below the output. In a pipe: tabs, no heads."""
+"""What a terminal shows: tables, a job, the line below the output."""
 
 from __future__ import annotations
 
 import datetime
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console, RenderableType
@@ -42,20 +41,6 @@ _VERBS: Mapping[str, str] = {
 def print_jobs(jobs: Sequence[ListedJob], next_id: str | None) -> None:
     """Print a page of jobs."""
     now = _now()
-    if not sys.stdout.isatty():
-        _print_tabs(
-            (
-                each.job.job_id,
-                each.job.status,
-                _exit_code(each.job),
-                each.job.script_id,
-                words.json_of(each.job)["createdAt"],
-                "" if each.job.duration_ms is None else each.job.duration_ms,
-                shlex.join(each.args),
-            )
-            for each in jobs
-        )
-        return
     console = _console()
     if not jobs:
         console.print(Text("No jobs.", style="bright_black"))
@@ -81,20 +66,6 @@ def print_jobs(jobs: Sequence[ListedJob], next_id: str | None) -> None:
 
 def print_scripts(scripts: Sequence[Script]) -> None:
     """Print the scripts."""
-    if not sys.stdout.isatty():
-        _print_tabs(
-            (
-                script.id,
-                script.mode,
-                script.timeout_sec,
-                "" if script.max_concurrent is None else script.max_concurrent,
-                script.running,
-                script.queued,
-                script.description or "",
-            )
-            for script in scripts
-        )
-        return
     console = _console()
     if not scripts:
         console.print(Text("No scripts.", style="bright_black"))
@@ -119,12 +90,6 @@ def print_scripts(scripts: Sequence[Script]) -> None:
 
 def print_agents(agents: Sequence[Agent]) -> None:
     """Print the agents."""
-    if not sys.stdout.isatty():
-        _print_tabs(
-            (agent.name, agent.state, agent.running, agent.slots, agent.labels, agent.host)
-            for agent in agents
-        )
-        return
     console = _console()
     if not agents:
         console.print(Text("No agents.", style="bright_black"))
@@ -143,12 +108,6 @@ def print_agents(agents: Sequence[Agent]) -> None:
 
 def print_job(job: Job) -> None:
     """Print a job, a field a line."""
-    if not sys.stdout.isatty():
-        document = words.json_of(job)
-        shown = {key: value for key, value in document.items() if not key.endswith("Preview")}
-        del shown["ok"]
-        _print_tabs((key, "" if value is None else _plain(value)) for key, value in shown.items())
-        return
     now = _now()
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bright_black")
@@ -162,7 +121,7 @@ def print_job(job: Job) -> None:
 
 def _fields(job: Job, now: datetime.datetime) -> Iterable[tuple[str, RenderableType]]:
     yield "script", _text(job.script_id)
-    if code := _exit_code(job):
+    if code := words.exit_code(job):
         yield "exit code", code
     moments = {"accepted": job.created_at, "started": job.started_at, "ended": job.ended_at}
     for name, moment in moments.items():
@@ -212,7 +171,7 @@ def conclusion(job: Job) -> str:
     console = _console(is_for_stderr=True)
     mark, colour = _LOOKS.get(job.status, _OTHER_LOOK)
     parts = [harmless(job.job_id), _VERBS.get(job.status, harmless(job.status))]
-    if job.status == Status.FAILED and (code := _exit_code(job)):
+    if job.status == Status.FAILED and (code := words.exit_code(job)):
         parts.append(f"with exit code {code}")
     if job.duration_ms is not None:
         parts.append(f"after {words.duration(job.duration_ms / 1000)}")
@@ -239,28 +198,17 @@ def _print(console: Console, table: Table) -> None:
     console.print(table)
 
 
-def _exit_code(job: Job) -> str:
-    return "" if job.code is None or job.code < 0 else str(job.code)
-
-
 def _status(job: Job) -> Text:
     word = words.STATUS_WORDS.get(job.status, harmless(job.status))
     mark, colour = _LOOKS.get(job.status, _OTHER_LOOK)
-    code = f" ({_exit_code(job)})" if job.status == Status.FAILED and _exit_code(job) else ""
+    code = (
+        f" ({words.exit_code(job)})" if job.status == Status.FAILED and words.exit_code(job) else ""
+    )
     return Text(f"{mark} {word}{code}", style=colour)
 
 
 def _text(text: str, style: str = "") -> Text:
     return Text(harmless(text), style=style)
-
-
-def _plain(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _print_tabs(rows: Iterable[Iterable[object]]) -> None:
-    for row in rows:
-        print(*(harmless(str(value)) for value in row), sep="\t")
 
 
 def _now() -> datetime.datetime:

@@ -46,6 +46,11 @@ def json_of(job: Job) -> dict[str, Any]:
     return document
 
 
+def exit_code(job: Job) -> str:
+    """The exit code of a job; empty if it has none."""
+    return "" if job.code is None or job.code < 0 else str(job.code)
+
+
 def seconds_of(job: Job, now: datetime.datetime) -> float | None:
     """How long a job has run, by now if it still does; None if it has not begun."""
     if job.duration_ms is not None:
