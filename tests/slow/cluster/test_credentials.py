@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -14,6 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import nats
 import nkeys
 import pytest
 
@@ -136,6 +139,56 @@ def test_credentials_of_nats_that_are_none_are_one_line_and_exit_1(tmp_path: Pat
             agent = AgentProcess(tmp_path / "one", one.url, scripts, credentials=str(shown))
             done = subprocess.run(agent.command, capture_output=True, text=True, timeout=60)
             assert (done.returncode, done.stderr) == (1, f"Error: {says}\n")
+
+
+# -- what each may say and hear
+
+DENIED = {
+    "agent": (["runner.agent.x.1", "runner.inbox.front.1", "runner.fronts.beat", "$JS.API.INFO"],
+              ["runner.front.>", "runner.inbox.front.>", "runner.inbox.>", ">"]),
+    "front": (["runner.front.x.1.hello", "$JS.API.STREAM.DELETE.RUNNER_LEASES"],
+              ["runner.agent.>", "runner.inbox.agent.>", ">"]),
+    "agent-box1": (["runner.front.box2.1.hello"], ["runner.agent.>", "runner.inbox.agent.box2.>"]),
+}  # fmt: skip
+"""What the user of each may not publish, and not subscribe to."""
+
+
+async def denied(url: str, shown: Path, name: str) -> list[str]:
+    """The subjects of `DENIED` that the broker does not let a user have."""
+    tls = ssl.create_default_context(cafile=shown.parent / "ca.pem")
+    tls.load_cert_chain(shown)
+    errors: list[str] = []
+
+    async def note(error: Exception) -> None:
+        errors.append(str(error))
+
+    client = await nats.connect(url, tls=tls, error_cb=note, allow_reconnect=False)
+    publish, subscribe = DENIED[name]
+    for subject in publish:
+        await client.publish(subject, b"{}")
+    for subject in subscribe:
+        await client.subscribe(subject)
+    await client.flush()
+    await client.close()
+    return re.findall(r"violation for (?:publish|subscription) to \"(.*?)\"", " ".join(errors))
+
+
+def test_each_user_of_the_example_has_its_own_subjects_alone(tmp_path: Path) -> None:
+    made = certificates(tmp_path / "made")
+    command = [str(EXAMPLE / "make-credentials.sh"), "--agent", "box1"]
+    environment = {**os.environ, "CREDENTIALS": str(made)}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    config = (EXAMPLE / "nats.conf").read_text().replace('listen: "0.0.0.0:4222"', "")
+    config = config.replace("./credentials", str(made))
+    # What stands there for an agent with a user of its own.
+    head, mark, tail = config.partition("    # {\n")
+    config = head + re.sub("^    # ", "    ", mark + tail, flags=re.MULTILINE)
+    with Broker(tmp_path / "broker", config, tls=True) as one:
+        for name, (publish, subscribe) in DENIED.items():
+            found = asyncio.run(denied(one.url, made / f"{name}.creds", name))
+            assert [subject.lower() for subject in found] == [
+                subject.lower() for subject in publish + subscribe
+            ]
 
 
 # -- whoever sits between

@@ -205,6 +205,25 @@ def test_the_scripts_of_a_frozen_agent_are_dead_when_their_jobs_fail(tmp_path: P
         Traces(tmp_path).assert_none_ran_twice()
 
 
+def test_the_scripts_of_a_machine_that_slept_for_too_long_are_ended_when_it_wakes(
+    tmp_path: Path,
+) -> None:
+    with a_cluster(tmp_path, agents={"one": {}}) as cluster:
+        job_id = begun(cluster, "deaf")
+        agent = psutil.Process(cluster.agents["one"].pid)
+        machine = [agent, *agent.children(recursive=True)]
+
+        for process in machine:
+            process.suspend()
+        assert cluster.front.ended(job_id, LOST_SECONDS)["code"] == -1
+        for process in machine:
+            process.resume()
+
+        wait_until(lambda: not processes_of(job_id), LOST_SECONDS)
+        assert cluster.front.ended(cluster.front.submit("quick"))["status"] == "succeeded"
+        Traces(tmp_path).assert_none_ran_twice()
+
+
 def test_a_broker_that_is_back_within_the_lease_costs_nothing(tmp_path: Path) -> None:
     with a_cluster(tmp_path) as cluster:
         running = [begun(cluster, "works", str(LINES)) for _ in range(4)]

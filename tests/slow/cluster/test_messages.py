@@ -12,8 +12,10 @@ import nats
 import nats.errors
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from local_runner.cluster.messages import (
+    PROTOCOL,
     AgentId,
     Catalog,
     End,
@@ -194,7 +196,7 @@ def test_an_order_without_a_front_starts_nothing(cluster: Cluster, folder: Path)
     assert len(Traces(folder).starts) == len(before) + 1
 
 
-def test_a_job_is_not_given_to_an_agent_that_does_not_list_its_script(cluster: Cluster) -> None:
+def test_a_job_waits_until_an_agent_lists_its_script(cluster: Cluster, folder: Path) -> None:
     job_id = cluster.front.submit("front-only")
 
     assert cluster.front.run("quick")["status"] == "succeeded"
@@ -204,7 +206,13 @@ def test_a_job_is_not_given_to_an_agent_that_does_not_list_its_script(cluster: C
             "lists front-only" in str(event.get("message")) for event in cluster.front.events
         )
     )
-    cluster.front.cancel(job_id)
+
+    path = folder / "agent-scripts.json"
+    listed = json.loads(path.read_text())
+    script = {"id": "front-only", "path": str(cluster.front.folder / "front-only.sh")}
+    path.write_text(json.dumps({"scripts": [*listed["scripts"], script]}))
+
+    assert cluster.front.ended(job_id)["status"] == "succeeded"
 
 
 def test_the_rules_of_the_agent_hold_too(cluster: Cluster) -> None:
@@ -266,6 +274,35 @@ def test_another_file_on_an_agent_is_logged_once(cluster: Cluster, folder: Path)
     wait_until(told, 30)
     assert cluster.front.run("quick")["stdoutPreview"] == "other\n"
     assert told() == 1
+
+
+def test_an_agent_of_another_version_is_logged_and_gets_no_jobs(cluster: Cluster) -> None:
+    catalog = Catalog(host="nowhere", labels=(), scripts={"quick": ""})
+    new = AgentId("new", "0123abcd")
+    hello = Hello(protocol=PROTOCOL + 1, serial=1, slots=1000, catalog=catalog.digest)
+
+    told: list[bytes] = []
+
+    async def note(message: Msg) -> None:
+        told.append(message.data)
+
+    async def serve(client: Client) -> None:
+        await client.subscribe(agent_subject(new), cb=note)
+        # It says more than this version knows.
+        said = hello.encode().replace(b"{", b'{"more": [1], ', 1)
+        await client.publish(front_subject(new, "hello"), said)
+        await client.publish(front_subject(new, "catalog"), catalog.encode())
+        await client.flush()
+        for _ in range(5):
+            job = await asyncio.to_thread(cluster.front.run, "quick")
+            assert job["status"] == "succeeded"
+
+    speak(cluster, serve)
+
+    assert told
+    assert not any(b"offer" in data for data in told)
+    said = [event.get("message") for event in cluster.front.events]
+    assert "agent new is of another version: upgrade it" in said
 
 
 def test_a_stranger_that_says_it_can_do_everything_holds_nothing_up_for_long(

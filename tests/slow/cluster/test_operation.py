@@ -95,6 +95,18 @@ def test_the_example_keeps_each_to_its_own_subjects(tmp_path: Path) -> None:
         assert "Violation" not in broker.log
 
 
+def test_two_agents_do_not_share_a_folder(tmp_path: Path) -> None:
+    with Cluster(tmp_path, traced(tmp_path)) as cluster:
+        spool = cluster.agents["one"].folder / "spool"
+        other = cluster.add_agent("other", spoolDir=str(spool))
+
+        done = subprocess.run(other.command, capture_output=True, text=True, timeout=60)
+
+        says = f"{spool}: another agent uses this spoolDir: give each one its own"
+        assert (done.returncode, done.stderr) == (1, f"Error: {says}\n")
+        assert cluster.front.run("quick")["status"] == "succeeded"
+
+
 @pytest.mark.parametrize("shown", ["nothing", "of-another-authority"])
 def test_wrong_credentials_are_one_line_and_exit_1(tmp_path: Path, shown: str) -> None:
     folders = {}
