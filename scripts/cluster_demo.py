@@ -52,33 +52,42 @@ def configure(front: RunnerProcess, url: str) -> None:
 
 def show(front: RunnerProcess, agents: list[AgentProcess]) -> int:
     """Run flow-1, and a job on an agent that is killed; returns the exit code of the flow."""
-    say(f"The front serves examples/ on {front.url}; these agents run the scripts:")
-    for agent in listed(front):
-        print(f"  {agent['name']:6} {agent['slots']} slots, {agent['state']}")
+    say(f"The front serves examples/ on {front.url}; what runs the scripts are three agents,")
+    print("each of which could be on a machine of its own:")
+    print_agents(front)
     flow = ["-m", "scripts.flow.cli", str(ROOT / "flows" / "flow-1"), "--url", front.url]
-    say("flow-1, as on one machine:")
+    say("flow-1 through them; to the flow it is one script-runner:")
     code = subprocess.run([sys.executable, *flow], cwd=ROOT, check=False).returncode
-    say("A long job on each slot, and one more that waits:")
+    say("A job on each of the six slots, and one more that waits:")
     jobs = [front.submit("long-task", "5") for _ in range(7)]
     wait_until(lambda: len(workers(front, jobs)) == 6, SIGHT_SECONDS)
     print_jobs(front, jobs)
     victim = agents[0]
-    say(f"kill -9 of the agent {victim.name}: its scripts are ended by its keeper.")
+    say(f"kill -9 of the agent {victim.name}. What it ran is ended by its keeper, and fails:")
     victim.stop(signal.SIGKILL)
     begun = time.monotonic()
     wait_until(lambda: any(front.job(job)["status"] == "failed" for job in jobs), SIGHT_SECONDS)
-    print(f"  after {time.monotonic() - begun:.1f} s the API says so:")
+    print(f"  after {time.monotonic() - begun:.1f} s the API says:")
     print_jobs(front, jobs)
     for job in jobs:
         front.ended(job)
-    say("And in the end:")
+    say("In the end the others have succeeded, the one that waited, too. What failed is not run")
+    print("again by itself: it may have done half of its work.")
     print_jobs(front, jobs)
+    print_agents(front)
+    print("\nSet up a real one: docs/cluster.md")
     return code
 
 
 def listed(front: RunnerProcess) -> list[dict[str, object]]:
     """The agents as `GET /scripts` has them."""
     return list(front.http.get("/scripts").raise_for_status().json()["agents"])
+
+
+def print_agents(front: RunnerProcess) -> None:
+    """Print which agents there are."""
+    for agent in listed(front):
+        print(f"  {agent['name']:6} {agent['slots']} slots, {agent['state']}")
 
 
 def workers(front: RunnerProcess, jobs: list[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -40,6 +41,19 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], li
         return [word.replace(HOST, "localhost") for word in shlex.split(command)]
 
     return words
+
+
+def test_the_demo_shows_a_cluster_that_loses_an_agent_and_only_what_that_ran() -> None:
+    demo = [sys.executable, "-m", "scripts.cluster_demo"]
+    done = subprocess.run(demo, cwd=ROOT, capture_output=True, text=True, timeout=240)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\nOK: 8 finished in " in done.stdout
+    end = done.stdout.partition("In the end")[2]
+    statuses = re.findall(r"^  job_\S+ +(\w+) +(.+)$", end, re.MULTILINE)
+    assert [where for where, status in statuses if status == "failed (-1)"] == ["red", "red"]
+    assert [status for where, status in statuses if where != "red"] == ["succeeded (0)"] * 5
+    assert re.findall(r"^  (\w+) +2 slots", end, re.MULTILINE) == ["blue", "green"]
 
 
 def test_the_set_up_works_as_it_is_typed(tmp_path: Path, typed: Callable[[str], list[str]]) -> None:
