@@ -10,6 +10,7 @@ import datetime
 import json
 import logging
 import os
+import queue
 import select
 import sys
 import threading
@@ -51,8 +52,11 @@ class _Stderr(logging.Handler):
         self._events: deque[tuple[float, str, Fields]] = deque()
         self._waiting = 0
         self._dropped = 0
-        self._lock = threading.Lock()
-        self._has_events, self._ended = threading.Event(), threading.Event()
+        # Both can be used again by the same thread while it uses them: a finalizer that the garbage
+        # collector calls meanwhile may log, such as that of a task whose exception nobody took.
+        self._lock, self._wake = threading.RLock(), queue.SimpleQueue[None]()
+        self._is_woken = False
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
         self._thread.start()
 
@@ -76,14 +80,15 @@ class _Stderr(logging.Handler):
     def end(self) -> None:
         """Write what waits, unless nobody reads it."""
         self._ended.set()
-        self._has_events.set()
+        self._wake.put(None)
         self._thread.join(END_SECONDS)
 
     def _add(self, name: str, fields: Fields, size: int) -> None:
         self._events.append((time.time(), name, fields))
         self._waiting += size
-        if not self._has_events.is_set():
-            self._has_events.set()
+        if not self._is_woken:
+            self._is_woken = True
+            self._wake.put(None)
 
     def _tell_of_dropped_lines(self) -> None:
         if self._dropped:
@@ -94,13 +99,13 @@ class _Stderr(logging.Handler):
 
     def _write_lines(self) -> None:
         written = 0
-        while not self._ended.is_set() or self._has_events.is_set():
-            self._has_events.wait()
+        while not self._ended.is_set() or self._is_woken:
+            self._wake.get()
             self._ended.wait(GATHER_SECONDS)
             with self._lock:
                 self._waiting -= written
                 self._tell_of_dropped_lines()
-                self._has_events.clear()
+                self._is_woken = False
                 events, self._events = self._events, deque()
                 written = self._waiting
             lines = [f"{self._line_of(*event)}\n" for event in events]

@@ -157,3 +157,29 @@ def test_an_exception_that_nobody_foresaw_is_logged_with_where_it_came_from() ->
     assert message == "job_1 failed in the runner"
     assert trace.startswith("Traceback ")
     assert trace.endswith("KeyError: 'gone'")
+
+
+LOGS_WHILE_IT_LOGS = """
+import logging, time
+from local_runner import log
+
+now = time.time
+
+def collect_garbage():
+    time.time = now
+    logging.getLogger("asyncio").error("an exception was never retrieved")
+    return now()
+
+with log.to_stderr("json"):
+    time.time = collect_garbage
+    log.event("request")
+"""
+
+
+def test_a_finalizer_that_logs_while_a_line_is_taken_hangs_nothing() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LOGS_WHILE_IT_LOGS], capture_output=True, timeout=END_SECONDS
+    )
+
+    events = [json.loads(line)["event"] for line in ended.stderr.splitlines()]
+    assert sorted(events) == ["error", "request"]
