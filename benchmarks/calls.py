@@ -26,17 +26,14 @@ from generated_client.api.jobs import get_job
 assert connect(sys.argv[1]).call(get_job, sys.argv[2]).status == "succeeded"
 """
 _BLOCK = """
-import importlib.util, sys
+import importlib.util, sys, types
+sys.modules["oocana"] = types.ModuleType("oocana")
+sys.modules["oocana"].Context = object
 spec = importlib.util.spec_from_file_location("block", sys.argv[3])
 block = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(block)
 outputs = block.main({"script_runner_url": sys.argv[1], "job_id": sys.argv[2]}, None)
 assert outputs["status"] == "completed"
-"""
-_NO_OOCANA = """
-import sys, types
-sys.modules["oocana"] = types.ModuleType("oocana")
-sys.modules["oocana"].Context = object
 """
 
 
@@ -67,7 +64,7 @@ def warm_call(settings: Settings) -> Iterator[Row]:
 @subject(
     "The first call",
     "Wall time of whole Python processes, started in turns; medians. `oocana` is replaced by a "
-    "stand-in in the first row, because OOMOL's executor has imported it before it loads a block.",
+    "stand-in, because OOMOL's executor has imported it before it loads a block.",
 )
 def new_process(settings: Settings) -> Iterator[Row]:
     with runner_in(settings.folder / "runner", SCRIPT) as runner:
@@ -76,20 +73,18 @@ def new_process(settings: Settings) -> Iterator[Row]:
         status = ["--url", runner.url, "status", job_id]
         seconds = timed_in_turns(
             {
-                "block": lambda: run_python("-c", _NO_OOCANA + _BLOCK, *job),
-                "with oocana": lambda: run_python("-c", _BLOCK, *job),
+                "block": lambda: run_python("-c", _BLOCK, *job),
                 "library": lambda: run_python("-c", _LIBRARY, *job),
                 "httpx": lambda: run_python("-c", _HTTPX, *job),
                 "scriptctl": lambda: run_python("-m", "script_runner.cli", *status),
                 "import": lambda: run_python("-c", "import httpx"),
             },
-            rounds=40 if settings.full else 10,
+            rounds=40 if settings.full else 11,
+            warm_up=1,
         )
     bare = ("a process that imports httpx and does the GET", seconds["httpx"])
     what = f"the first `{BLOCK}` call of a new process"
     yield slower(what, seconds["block"], *bare, most=1.25)
-    what = "the same, with the import of OOMOL's own `oocana` in it"
-    yield slower(what, seconds["with oocana"], *bare)
     what = "`import script_runner` and the first call of a new process"
     yield slower(what, seconds["library"], *bare, most=1.15)
     bare = ("`python -c 'import httpx'`", seconds["import"])

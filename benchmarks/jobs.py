@@ -98,7 +98,7 @@ def short_jobs(settings: Settings) -> Iterator[Row]:
     "Memory is the peak of the runner's process less what was resident after its first jobs.",
 )
 def many_clients(settings: Settings) -> Iterator[Row | Plot]:
-    jobs, rounds = (1_000, 5) if settings.full else (256, 3)
+    jobs, rounds = (1_024, 5) if settings.full else (128, 4)
     rates: dict[int, dict[str, float]] = {}
     cpu: dict[int, float] = {}
     with runner_in(settings.folder / "runner", SCRIPT, maxConcurrent=CLIENTS[-1]) as runner:
@@ -144,7 +144,7 @@ def many_clients(settings: Settings) -> Iterator[Row | Plot]:
     "script, in turns; medians.",
 )
 def history(settings: Settings) -> Iterator[Row | Plot]:
-    rounds = 25 if settings.full else 9
+    rounds = 25 if settings.full else 7
     old = runner_in(settings.folder / "runner", SCRIPT, maxJobs=MANY_JOBS)
     with old:
         job_id = str(old.run("quick")["jobId"])

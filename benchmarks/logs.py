@@ -35,6 +35,20 @@ PRINT = {"print": 'n=0\nwhile [ $n -lt "$2" ]; do cat "$1"; n=$((n + 1)); done\n
 """Prints a file so many times, and then so many of its first bytes."""
 
 
+FIRST: dict[str, tuple[object, ...]] = {
+    "bare": ("pass",),
+    "page": ("lines", 0, PAGE_LINES, PAGE_LINES),
+}
+"""What is read of every log, as works of `benchmarks.reader`."""
+
+LATE = LINES - PAGE_LINES
+OF_THE_TABLE: dict[str, tuple[object, ...]] = {
+    "last": ("lines", LATE, LINES, PAGE_LINES),
+    "walk": ("lines", 0, LINES, WALK_LINES),
+}
+"""What is read of the log of the table besides."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What it took to read: seconds, and bytes of memory above what was resident before."""
@@ -100,26 +114,21 @@ def read_in_turns(
     }
 
 
-def _later_pages(runner: RunnerProcess, job_id: str, late: int) -> dict[str, float]:
+def _later_pages(runner: RunnerProcess, job_id: str) -> dict[str, float]:
     """The seconds of pages of a log that this process has read before."""
 
     def read(line: int) -> object:
         inputs = {"job_id": job_id, "offset": line, "limit": PAGE_LINES}
         return call_block("get-job-logs", runner.url, **inputs)
 
-    start, size = late * LINE_BYTES, PAGE_LINES * LINE_BYTES
+    start, size = LATE * LINE_BYTES, PAGE_LINES * LINE_BYTES
     with httpx.Client() as client:
         works = {
             "early": lambda: read(PAGE_LINES),
-            "late": lambda: read(late),
+            "late": lambda: read(LATE),
             "bare": lambda: page_of(client, runner.url, job_id, start, size),
         }
         return timed_in_turns(works, rounds=200)
-
-
-def _first_page(runner: RunnerProcess, job_id: str, rounds: int) -> Mapping[str, Reading]:
-    page = ("lines", 0, PAGE_LINES, PAGE_LINES)
-    return read_in_turns(runner, job_id, rounds, bare=("pass",), page=page)
 
 
 @subject(
@@ -135,29 +144,30 @@ def large_log(settings: Settings) -> Iterator[Row | Plot]:
     file = write_lines(settings.folder / "lines.txt")
     chinese_file = write_lines(settings.folder / "chinese.txt", chinese_every=CHINESE_EVERY)
     with runner_for_logs(settings.folder / "runner") as runner:
-        first = {n: _first_page(runner, job_of(runner, file, n), rounds) for n in sizes}
-        chinese = _first_page(runner, job_of(runner, chinese_file, LINES), rounds)
-        job_id, late = job_of(runner, file, LINES), LINES - PAGE_LINES
-        last = ("lines", late, LINES, PAGE_LINES)
-        walk = ("lines", 0, LINES, WALK_LINES)
-        other = read_in_turns(runner, job_id, rounds, bare=("pass",), last=last, walk=walk)
-        later = _later_pages(runner, job_id, late)
+        read = {}
+        for lines in sizes:
+            works = FIRST | (OF_THE_TABLE if lines == LINES else {})
+            job_id = job_of(runner, file, lines)
+            read[lines] = read_in_turns(runner, job_id, rounds, **works)
+            if lines == LINES:
+                later = _later_pages(runner, job_id)
+        chinese = read_in_turns(runner, job_of(runner, chinese_file, LINES), rounds, **FIRST)
     what = f"log of {_megabytes(LINES)} MB"
     never = f"{what}: the first page, never read before"
     in_chinese = f"{never}, if one line in {CHINESE_EVERY} is Chinese"
-    for title, ours, theirs, most in (
-        (never, first[LINES]["page"], first[LINES]["bare"], 1.1),
-        (in_chinese, chinese["page"], chinese["bare"], 1.3),
-        (f"{what}: the last page, never read before", other["last"], other["bare"], 1.3),
-        (f"{what}: walked to its end by 1,000 lines a call", other["walk"], other["bare"], 2),
+    for title, readings, ours, most in (
+        (never, read[LINES], "page", 1.1),
+        (in_chinese, chinese, "page", 1.3),
+        (f"{what}: the last page, never read before", read[LINES], "last", 1.3),
+        (f"{what}: walked to its end by 1,000 lines a call", read[LINES], "walk", 2),
     ):
-        yield slower(title, ours.seconds, PASS, theirs.seconds, most=most)
-    title = f"{what}: a later page of {PAGE_LINES} lines, at line {late:,}"
+        yield slower(title, readings[ours].seconds, PASS, readings["bare"].seconds, most=most)
+    title = f"{what}: a later page of {PAGE_LINES} lines, at line {LATE:,}"
     bare = ("a GET of the same bytes by a warm `httpx.Client`", later["bare"])
     yield slower(title, later["late"], *bare, most=2)
     bare = (f"the page at line {PAGE_LINES}", later["early"])
     yield slower(f"{what}: that page", later["late"], *bare, most=1.1)
-    largest = first[sizes[-1]]
+    largest = read[sizes[-1]]
     yield Row(
         f"log of {_megabytes(sizes[-1])} MB: memory above start for its first page",
         f"{short(largest['page'].bytes_above / MEGABYTE)} MB",
@@ -172,8 +182,8 @@ def large_log(settings: Settings) -> Iterator[Row | Plot]:
         "size of the log (MB)",
         "seconds",
         {
-            f"first page of {PAGE_LINES} lines": _by_size(first, "page"),
-            "one pass by httpx": _by_size(first, "bare"),
+            f"first page of {PAGE_LINES} lines": _by_size(read, "page"),
+            "one pass by httpx": _by_size(read, "bare"),
         },
         is_logarithmic=True,
     )
@@ -183,8 +193,8 @@ def _megabytes(lines: int) -> int:
     return lines * LINE_BYTES // MEGABYTE
 
 
-def _by_size(first: Mapping[int, Mapping[str, Reading]], name: str) -> dict[float, float]:
-    return {lines * LINE_BYTES / MEGABYTE: one[name].seconds for lines, one in first.items()}
+def _by_size(read: Mapping[int, Mapping[str, Reading]], name: str) -> dict[float, float]:
+    return {lines * LINE_BYTES / MEGABYTE: one[name].seconds for lines, one in read.items()}
 
 
 @subject(

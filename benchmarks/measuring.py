@@ -66,10 +66,10 @@ def in_turns(
     return {name: median(values) for name, values in figures.items()}
 
 
-def timed_in_turns(works: Mapping[str, Work], rounds: int) -> dict[str, float]:
+def timed_in_turns(works: Mapping[str, Work], rounds: int, warm_up: int = 3) -> dict[str, float]:
     """Do several things in turns; returns the median seconds of each. See `in_turns`."""
     timed = {name: lambda work=work: seconds_of(work) for name, work in works.items()}
-    return in_turns(timed, rounds)
+    return in_turns(timed, rounds, warm_up)
 
 
 def seconds_of(work: Work) -> float:
