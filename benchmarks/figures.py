@@ -122,7 +122,7 @@ class Subject:
 
 
 SUBJECTS: list[Subject] = []
-"""In the order of the page."""
+"""Those of all modules that were imported."""
 
 
 def subject(
