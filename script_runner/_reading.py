@@ -99,6 +99,8 @@ async def read_async(
         request = next(reading)
         while True:
             was_asked = asked if request == expected else None
+            if asked is not None and was_asked is None:
+                asked.cancel()  # nobody would take what it brings, nor why it failed
             expected = request.then
             asked = None if expected is None else asyncio.create_task(ask(expected))
             page = await (ask(request) if was_asked is None else was_asked)

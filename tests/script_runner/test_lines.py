@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from script_runner import (
+    AsyncScriptRunner,
     InvalidResponse,
     LogLines,
     RequestRejected,
@@ -315,6 +317,27 @@ def test_the_next_page_is_asked_for_before_this_one_is_there(connected: Connecte
     with log_server(page) as server:
         runner = connected(server.url, settings=tiny(100, 50))
         assert runner.lines("job_1", limit=1) == LogLines(["a line"], 60, False)
+
+
+async def test_a_page_that_is_not_wanted_after_all_is_not_waited_for() -> None:
+    asked, ended = Event(), Event()
+    # The second page ends inside a character, so that the third one begins before it.
+    raw = b"a" * 99 + b"\n" + b"b" * 98 + "日\n".encode() + b"c" * 200
+
+    def page(job_id: str, offset: int, limit: int) -> dict[str, object]:
+        if offset == 200:
+            asked.set()
+            ended.wait(20)
+        if offset == 197:
+            asked.wait(20)
+        return reference(raw)(job_id, offset, limit)  # type: ignore[return-value]
+
+    with log_server(page) as server:
+        async with AsyncScriptRunner(server.url, settings=tiny(100, 50)) as runner:
+            assert (await runner.lines("job_1", limit=1)).total_lines == 3
+        # Else it would say later, to nobody, why it failed.
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        ended.set()
 
 
 def test_a_log_is_read_page_after_page_if_no_thread_can_be_started(
