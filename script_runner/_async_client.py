@@ -14,6 +14,7 @@ from script_runner._async_http import AsyncHttpClient
 from script_runner._base import DEFAULTS, BaseRunner
 from script_runner._call import AnyOperation, ModelT, Operation
 from script_runner._explain import FAILURES, PYTHON_HINTS, Hints
+from script_runner._fork import importing
 from script_runner._settings import DEFAULT_URL, Settings
 from script_runner.logs import LogLines, PageRequest, Reading, Stream
 
@@ -100,8 +101,9 @@ class AsyncScriptRunner(BaseRunner):
     ) -> Job:
         """Wait until a job has ended."""
         # Here, for most processes never wait.
-        from script_runner._taking import Listener, Poll, take_async
-        from script_runner._waiting import GetJob
+        with importing:
+            from script_runner._taking import Listener, Poll, take_async
+            from script_runner._waiting import GetJob
 
         async def call(step: Poll) -> Job | LogPage:
             if isinstance(step, GetJob):
@@ -175,6 +177,7 @@ class AsyncScriptRunner(BaseRunner):
 
     async def _read(self, job_id: str, reading: Reading[T]) -> T:
         # Here, for most processes read no log.
-        from script_runner._reading import read_async
+        with importing:
+            from script_runner._reading import read_async
 
         return await read_async(reading, partial(self._page, job_id))

@@ -14,6 +14,7 @@ from generated_client.models import AcceptedJob, Job, LogPage
 from script_runner._base import DEFAULTS, BaseRunner
 from script_runner._call import AnyOperation, ModelT, Operation
 from script_runner._explain import FAILURES, PYTHON_HINTS, Hints
+from script_runner._fork import importing
 from script_runner._http import HttpClient
 from script_runner._settings import DEFAULT_URL, Settings
 from script_runner.errors import RunnerUnreachable
@@ -182,8 +183,9 @@ class ScriptRunner(BaseRunner):
             ScriptRunnerError: See `call`.
         """
         # Here, for most processes never wait.
-        from script_runner._taking import Listener, Poll, take
-        from script_runner._waiting import GetJob
+        with importing:
+            from script_runner._taking import Listener, Poll, take
+            from script_runner._waiting import GetJob
 
         def call(step: Poll) -> Job | LogPage:
             if isinstance(step, GetJob):
@@ -304,6 +306,7 @@ class ScriptRunner(BaseRunner):
 
     def _read(self, job_id: str, reading: Reading[T]) -> T:
         # Here, for most processes read no log.
-        from script_runner._reading import read
+        with importing:
+            from script_runner._reading import read
 
         return read(reading, partial(self._page, job_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import Protocol
 
@@ -27,5 +28,14 @@ def _renew_all() -> None:
         renewable.renew()
 
 
+importing = threading.RLock()
+"""Held while a call imports what most processes never need. No process is forked off meanwhile: it
+would wait for ever for the thread of its parent that began the import."""
+
 if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=importing.acquire,
+        after_in_parent=importing.release,
+        after_in_child=importing.release,
+    )
     os.register_at_fork(after_in_child=_renew_all)

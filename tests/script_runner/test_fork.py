@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
+import sys
 import threading
 import time
 import traceback
@@ -106,6 +108,34 @@ def test_a_child_does_not_wait_for_a_lock_that_another_thread_held() -> None:
         finally:
             go_on.set()
             thread.join()
+
+
+@pytest.mark.parametrize(("verb", "module"), [("lines", "_reading"), ("wait", "_taking")])
+def test_a_child_does_not_wait_for_what_another_thread_was_importing(
+    verb: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"script_runner.{module}"
+    importlib.import_module(name)
+    monkeypatch.delitem(sys.modules, name)
+    is_importing, go_on = threading.Event(), threading.Event()
+
+    class SlowDisk:
+        def find_spec(self, wanted: str, *_: object) -> None:
+            if wanted == name and not is_importing.is_set():
+                is_importing.set()
+                go_on.wait(20)
+
+    monkeypatch.setattr(sys, "meta_path", [SlowDisk(), *sys.meta_path])
+    with MisbehavingServer(echo) as server:
+        use = partial(getattr(connect(server.url), verb), "job_1")
+        thread = threading.Thread(target=use)
+        thread.start()
+        is_importing.wait(20)
+        # The fork waits for it, or comes first and the child can never go on.
+        threading.Timer(0.3, go_on.set).start()
+        with child(use):
+            pass
+        thread.join()
 
 
 def locks_of(runner: object) -> list[threading.Lock]:
