@@ -35,25 +35,23 @@ class Keeping:
             grace: From SIGTERM to SIGKILL.
             seconds: See `alive`.
         """
-        self.alive(seconds)
         self._groups[job_id] = grace, 0
-        self._say("run", job_id, grace, 0)
+        self._say(self._lease(seconds) + keeper.line("run", job_id, grace, 0))
 
     def runs(self, job_id: str, pid: int) -> None:
         """Tell it the process group of a script."""
         grace, _ = self._groups[job_id]
         self._groups[job_id] = grace, pid
-        self._say("run", job_id, grace, pid)
+        self._say(keeper.line("run", job_id, grace, pid))
 
     def has_ended(self, job_id: str) -> None:
         """Tell it that there is nothing left to end."""
         if self._groups.pop(job_id, None) is not None:
-            self._say("end", job_id)
+            self._say(keeper.line("end", job_id))
 
     def alive(self, seconds: float) -> None:
         """Tell it that the agent is there, and when to end all scripts unless it is told again."""
-        self._until = keeper.clock() + seconds
-        self._say("lease", round(seconds, 2))
+        self._say(self._lease(seconds))
 
     def last_chance(self) -> float:
         """Have scripts that were told to end be killed without another grace; returns the longest.
@@ -62,7 +60,7 @@ class Keeping:
         """
         longest = max((grace for grace, _ in self._groups.values()), default=0.0)
         for job_id, (_, pid) in self._groups.items():
-            self._say("run", job_id, 0, pid)
+            self._say(keeper.line("run", job_id, 0, pid))
         return longest
 
     def close(self) -> None:
@@ -71,8 +69,12 @@ class Keeping:
         self._process.stdin.close()
         self._process.wait()
 
-    def _say(self, *words: object) -> None:
-        if self._process.poll() is None and self._write(keeper.line(*words)):
+    def _lease(self, seconds: float) -> bytes:
+        self._until = keeper.clock() + seconds
+        return keeper.line("lease", round(seconds, 2))
+
+    def _say(self, lines: bytes) -> None:
+        if self._process.poll() is None and self._write(lines):
             return
         log.event("warning", message="the keeper was killed or hangs: another one is started")
         self._process.kill()
