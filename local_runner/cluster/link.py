@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import nats.errors
@@ -29,6 +31,10 @@ RETRY_SECONDS = 0.5
 
 BEAT_SECONDS = 1.0
 """How often the broker is asked whether it is there."""
+
+BEATS_AT = 10
+"""Into how many parts a second is divided, by the clock, at which all machines ask and say hello:
+front and broker wake up for several at once, which costs them a fraction."""
 
 SILENT_SECONDS = 3
 """How long the broker may take to say that it is there; then the connection is given up."""
@@ -218,7 +224,7 @@ class Link:
         if not client.is_reading:
             raise nats.errors.StaleConnectionError
         await self.on_beat(asked)
-        await asyncio.sleep(BEAT_SECONDS)
+        await asyncio.sleep(_to_next_beat(time.time()))
 
     def _drop(self) -> None:
         self.connected.clear()
@@ -259,6 +265,11 @@ async def _handle(handler: Handler, message: Msg) -> None:
         pass  # whoever asked will ask again
     except Exception:
         log.failure(f"a message on {message.subject[:200]} could not be handled")
+
+
+def _to_next_beat(now: float) -> float:
+    """Seconds to wait, `BEAT_SECONDS` or somewhat less."""
+    return math.floor((now + BEAT_SECONDS) * BEATS_AT) / BEATS_AT - now
 
 
 def _reason(error: BaseException) -> str:
