@@ -214,11 +214,13 @@ class Reception:
         received = output.offset + len(message.data)
         if process is not None:
             received = process.take(output, message.data)
-            if process.logs.is_full:
+            if process.logs.is_full and message.reply:
                 # Its agent waits for the response, and so in the end its script, for a slow disk.
                 self._voice.spawn(self._respond_when_written(process, message.reply, received))
                 return
-        await self._voice.say(message.reply, Received(next=received).encode())
+        # Without, the sender learns from the response to the end.
+        if message.reply:
+            await self._voice.say(message.reply, Received(next=received).encode())
 
     async def _respond_when_written(
         self, process: RemoteProcess, reply: str, received: int

@@ -7,6 +7,7 @@ front has come to. Whatever is lost on the way, there or at the front, is sent a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections import deque
 from collections.abc import Collection
@@ -31,7 +32,7 @@ RETRY_SECONDS = 0.5
 
 
 class StreamSender:
-    """Sends one stream; `run` goes on until all of it has arrived.
+    """Sends one stream.
 
     Attributes:
         stream: Which one.
@@ -83,12 +84,33 @@ class StreamSender:
         self._arrived = min(offset, self._arrived)
 
     async def run(self) -> None:
-        """Send what there is, as it comes, until `end` was called and all has arrived."""
+        """Send what there is, as it comes, until `end` was called and all has arrived.
+
+        A short output that is there when `end` is called has only been sent, see `all_sent`.
+        """
         try:
-            await self._send_log()
-            await self._send_tail()
+            if self.all_sent.is_set() or not await self._send_at_once():
+                await self._send_log()
+                await self._send_tail()
         finally:
             self.all_sent.set()
+
+    async def _send_at_once(self) -> bool:
+        """Send all there is in one part if it is short, without a response.
+
+        Whether it has arrived shows at the end of the job; if it has not, `run` is called again.
+        """
+        while not self._ended and not self._writer.file.size:
+            self._more.clear()
+            await self._more.wait()
+        size = self._writer.file.size
+        if not self._ended or size != self._writer.printed or size > PART_BYTES:
+            return False
+        if size:
+            subject = output_subject(self._agent, Output(self._job_id, self.stream, 0, None))
+            with contextlib.suppress(BrokerAway):
+                await self._link.publish(subject, await self._read(0))
+        return True
 
     async def _send_log(self) -> None:
         under_way: deque[tuple[int, asyncio.Task[int]]] = deque()
