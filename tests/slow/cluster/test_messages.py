@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -21,13 +22,18 @@ from local_runner.cluster.messages import (
     End,
     Gone,
     Hello,
+    Order,
     Output,
     Permit,
+    Received,
+    Recorded,
+    Tell,
     agent_subject,
     front_subject,
     output_subject,
 )
 from local_runner.jobs.record import Status
+from scripts.cluster_processes import AgentProcess, Broker
 from scripts.waiting import wait_until
 from tests.slow.cluster.scripts import Traces, begun, traced
 from tests.support.cluster import Cluster
@@ -254,6 +260,45 @@ def test_an_agent_takes_what_it_is_offered(cluster: Cluster) -> None:
     # One that was not taken is made again after 2 seconds, as is one that comes too late.
     assert len(set(offers)) == runs
     assert len(offers) < runs + runs / 10
+
+
+def test_an_output_that_was_lost_is_sent_again(tmp_path: Path) -> None:
+    script = tmp_path / "quick.sh"
+    script.write_text("#!/bin/sh\necho done\n")
+    script.chmod(0o755)
+    listed = tmp_path / "scripts.json"
+    listed.write_text(json.dumps({"scripts": [{"id": "quick", "path": str(script)}]}))
+
+    async def be_the_front(url: str) -> list[bytes]:
+        client = await nats.connect(url)
+        hellos = await client.subscribe("runner.front.one.*.hello")
+        permits = await client.subscribe("runner.front.one.*.permit")
+        outputs = await client.subscribe("runner.front.one.*.output.>")
+        ends = await client.subscribe("runner.front.one.*.end")
+        agent = AgentId(*(await hellos.next_msg(30)).subject.split(".")[2:4])
+        offer = Tell(what="offer", job_id="job_1_1")
+        await client.publish(agent_subject(agent), offer.encode())
+        order = Order(go=True, script_id="quick", log_bytes=100, lease_seconds=30)
+        await (await permits.next_msg(10)).respond(order.encode())
+        lost = await outputs.next_msg(10)
+        # Said at once, and when all should have arrived.
+        for _ in range(2):
+            await (await ends.next_msg(10)).respond(Recorded(ok=False).encode())
+        again = await outputs.next_msg(10)
+        await again.respond(Received(next=len(again.data)).encode())
+        end = await ends.next_msg(10)
+        await end.respond(Recorded(ok=True).encode())
+        await client.close()
+        return [lost.data, again.data, end.data]
+
+    with Broker(tmp_path / "broker") as broker, contextlib.ExitStack() as stack:
+        one = AgentProcess(tmp_path / "one", broker.url, listed).start()
+        stack.callback(one.end)
+        lost, again, end = asyncio.run(be_the_front(broker.url))
+
+    assert lost == again == b"done\n"
+    assert json.loads(end)["stdoutBytes"] == 5
+    assert json.loads(end)["status"] == "succeeded"
 
 
 def test_another_file_on_an_agent_is_logged_once(cluster: Cluster, folder: Path) -> None:
