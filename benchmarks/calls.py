@@ -45,10 +45,12 @@ assert outputs["status"] == "completed"
 def warm_call(settings: Settings) -> Iterator[Row]:
     with runner_in(settings.folder / "runner", SCRIPT) as runner, httpx.Client() as client:
         job_id = str(runner.run("quick")["jobId"])
-        url = f"{runner.url}/jobs/{job_id}"
+        # Asked for once, for it is read out of the log of the runner.
+        runner_url = runner.url
+        url = f"{runner_url}/jobs/{job_id}"
         seconds = timed_in_turns(
             {
-                "block": lambda: call_block(BLOCK, runner.url, job_id=job_id),
+                "block": lambda: call_block(BLOCK, runner_url, job_id=job_id),
                 "httpx": lambda: client.get(url).json(),
                 "requests": lambda: requests.get(url, timeout=30).json(),
             },

@@ -117,16 +117,18 @@ def read_in_turns(
 def _later_pages(runner: RunnerProcess, job_id: str) -> dict[str, float]:
     """The seconds of pages of a log that this process has read before."""
 
+    url = runner.url
+
     def read(line: int) -> object:
         inputs = {"job_id": job_id, "offset": line, "limit": PAGE_LINES}
-        return call_block("get-job-logs", runner.url, **inputs)
+        return call_block("get-job-logs", url, **inputs)
 
     start, size = LATE * LINE_BYTES, PAGE_LINES * LINE_BYTES
     with httpx.Client() as client:
         works = {
             "early": lambda: read(PAGE_LINES),
             "late": lambda: read(LATE),
-            "bare": lambda: page_of(client, runner.url, job_id, start, size),
+            "bare": lambda: page_of(client, url, job_id, start, size),
         }
         return timed_in_turns(works, rounds=200)
 
