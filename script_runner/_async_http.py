@@ -18,6 +18,7 @@ from script_runner._connections import (
     core_request,
     origin_of,
     pool_of,
+    request_of,
 )
 from script_runner._exchange import Exchange
 from script_runner._fork import renew_after_fork
@@ -43,6 +44,19 @@ class AsyncHttpClient(httpx.AsyncClient):
         one = copy.copy(self)
         one.exchange = Exchange.starting_now(seconds, self._settings)
         return one
+
+    def build_request(
+        self,
+        method: str,
+        url: httpx.URL | str,
+        *,
+        params: Any = None,
+        json: Any = None,
+        headers: Any = None,
+        **_: Any,
+    ) -> httpx.Request:
+        """See `HttpClient.build_request`."""
+        return request_of(self, method, url, params, json, headers)
 
     async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
         """See `HttpClient.send`."""

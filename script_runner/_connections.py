@@ -185,3 +185,20 @@ def client_options(address: Address) -> dict[str, Any]:
             **sign_in,
         },
     }
+
+
+def request_of(
+    client: httpx.Client | httpx.AsyncClient,
+    method: str,
+    path: httpx.URL | str,
+    params: Any,
+    json: Any,
+    headers: Any,
+) -> httpx.Request:
+    """A request to a path below the URL of a client, with its headers and others."""
+    merged = client.headers
+    if headers:
+        merged = merged.copy()
+        merged.update(headers)
+    url = f"{str(client.base_url).rstrip('/')}{path}"
+    return httpx.Request(method, url, params=params or None, json=json, headers=merged)

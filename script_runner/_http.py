@@ -25,6 +25,7 @@ from script_runner._connections import (
     core_request,
     origin_of,
     pool_of,
+    request_of,
 )
 from script_runner._exchange import Exchange
 from script_runner._fork import renew_after_fork
@@ -60,6 +61,19 @@ class HttpClient(httpx.Client):
         one = copy.copy(self)
         one.exchange = Exchange.starting_now(seconds, self._settings)
         return one
+
+    def build_request(
+        self,
+        method: str,
+        url: httpx.URL | str,
+        *,
+        params: Any = None,
+        json: Any = None,
+        headers: Any = None,
+        **_: Any,
+    ) -> httpx.Request:
+        """A request to a path of the runner; httpx itself merges and parses what is not here."""
+        return request_of(self, method, url, params, json, headers)
 
     def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
         """Send a request and read its response, by the deadline of `exchange`."""

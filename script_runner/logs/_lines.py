@@ -77,7 +77,7 @@ def _text_of(
     kept = index.walk.text(place.start, place.end)
     if kept is not None:
         return kept, None
-    text, page = yield from log.text(place.start, place.walk_end)
+    text, page = yield from log.text(place.start, place.walk_end, is_known=True)
     index.walk.keep(place.start, text, place.walk_end)
     # Less to split, if it was kept.
     kept = index.walk.text(place.start, place.end)

@@ -155,12 +155,15 @@ class Log:
             page.truncated,
         )
 
-    def text(self, start: int, end: int) -> Reading[tuple[str, Page | None]]:
+    def text(
+        self, start: int, end: int, *, is_known: bool = False
+    ) -> Reading[tuple[str, Page | None]]:
         """The text of a part of a log, exactly as one decoder over all its bytes would give it.
 
         Args:
             start: The first byte; the beginning of the log or of a line.
             end: The byte after the last one; at most the size of the log.
+            is_known: Whether it was read before; else one page is seen before others are asked for.
 
         Returns:
             The text, and the last page it came from.
@@ -170,7 +173,7 @@ class Log:
         """
         parts: list[str] = []
         page: Page | None = None
-        are_whole = True
+        are_whole = is_known
         while start < end:
             limit = min(self.page_bytes, end - start)
             # Behind a page that is cut inside a character another one follows than was expected.
