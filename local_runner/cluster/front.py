@@ -71,7 +71,8 @@ class Front:
         self._remotes = Remotes()
         self._reminder = Reminder(self._loop.time)
         self._renewed = self._loop.time()
-        self._alone = False
+        self._alone = self._waits = False
+        self._alone_since: float | None = None
         self._client: Client | None = None
         self._dispatcher: Dispatcher | None = None
         self._offers: Offers | None = None
@@ -205,32 +206,55 @@ class Front:
 
         Each would refuse and end what the other one has started.
         """
-        said = False
+        if self._waits:
+            # The broker was away: the other one comes back first.
+            await asyncio.sleep(RIVAL_AGAIN_SECONDS)
         while (rival := await self._rival()) is not None:
-            if not said:
-                message = f"another local runner, on {rival.host}, uses this broker: jobs wait"
-                log.event("error", message=message)
-                said = True
+            if not self._waits:
+                self._wait_for(rival)
             await asyncio.sleep(RIVAL_AGAIN_SECONDS)
         # On another connection it is looked for again.
         if self._client is client:
             with contextlib.suppress(BrokerAway):
                 await self._link.hear(self._from_agents)
-                self._alone = True
+                self._alone, self._waits = True, False
+                self._alone_since = self._alone_since or self._loop.time()
                 self.look()
+                await self._give_way(client)
+
+    async def _give_way(self, client: Client) -> None:
+        """Begin anew if there is an older front after all, which was frozen or busy before."""
+        while self._client is client and not client.is_closed:
+            await asyncio.sleep(RIVAL_AGAIN_SECONDS)
+            if (rival := await self._rival()) is not None:
+                self._wait_for(rival)
+                await client.close()
+
+    def _wait_for(self, rival: Presence) -> None:
+        self._waits, self._alone_since = True, None
+        message = f"another local runner, on {rival.host}, uses this broker: jobs wait"
+        log.event("error", message=message)
 
     async def _rival(self) -> Presence | None:
+        """Another front that has offered jobs for longer than this one."""
         try:
-            return parse(
+            rival = parse(
                 Presence, await self._link.request(PRESENCE, self._presence(), RIVAL_SECONDS)
             )
         except (BrokerAway, MalformedMessage):
             return None
+        return rival if rival.alone_seconds >= self._alone_seconds else None
+
+    @property
+    def _alone_seconds(self) -> float:
+        return self._loop.time() - self._alone_since if self._alone_since else 0.0
 
     async def _on_front(self, message: Msg) -> None:
         # One that waits itself does not hold up another one.
-        if parse(Presence, message.data).front != self._id and self._alone:
+        if parse(Presence, message.data).front != self._id and self._alone_since:
             await self._voice.say(message.reply, self._presence())
 
     def _presence(self) -> bytes:
-        return Presence(front=self._id, host=socket.gethostname()).encode()
+        return Presence(
+            front=self._id, host=socket.gethostname(), alone_seconds=self._alone_seconds
+        ).encode()

@@ -241,6 +241,8 @@ class Presence(_Message):
 
     front: str
     host: Annotated[str, Field(max_length=300)]
+    alone_seconds: Seconds = 0
+    """For how long it has been the one that offers jobs."""
 
 
 def parse(kind: type[MessageT], data: bytes) -> MessageT:

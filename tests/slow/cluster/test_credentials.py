@@ -169,6 +169,10 @@ async def denied(url: str, shown: Path, name: str) -> list[str]:
     for subject in subscribe:
         await client.subscribe(subject)
     await client.flush()
+    # Each denial is said, if not always at once.
+    async with asyncio.timeout(30):
+        while len(errors) < len(publish + subscribe):
+            await asyncio.sleep(0.01)
     await client.close()
     return re.findall(r"violation for (?:publish|subscription) to \"(.*?)\"", " ".join(errors))
 

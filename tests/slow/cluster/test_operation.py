@@ -172,6 +172,45 @@ def test_a_second_front_on_a_broker_touches_nothing(tmp_path: Path) -> None:
         Traces(tmp_path).assert_none_ran_twice()
 
 
+def test_of_two_fronts_that_took_each_other_for_dead_the_later_one_gives_way(
+    tmp_path: Path,
+) -> None:
+    with Cluster(tmp_path, traced(tmp_path)) as cluster:
+        (tmp_path / "other").mkdir()
+        other = RunnerProcess(tmp_path / "other", traced(tmp_path))
+        other.write(
+            "config.json",
+            {
+                "server": {"port": 0},
+                "cluster": {"nats": [cluster.broker.url]},
+                "scriptsFile": "./scripts.json",
+            },
+        )
+        cluster.front.send_signal(signal.SIGSTOP)
+        with other:
+            assert other.run("quick")["status"] == "succeeded"
+
+            cluster.front.send_signal(signal.SIGCONT)
+            wait_until(
+                lambda: any(
+                    "another local runner" in str(event.get("message")) for event in other.events
+                ),
+                30,
+            )
+            job_id = begun(cluster, "works", str(LINES))
+            waiting = other.submit("quick")
+            assert cluster.front.ended(job_id)["status"] == "succeeded"
+            assert other.job(waiting)["status"] == "queued"
+
+            # Both come back to the broker at once.
+            job_id = begun(cluster, "works", "100")
+            cluster.broker.stop(signal.SIGKILL)
+            cluster.broker.start()
+            assert cluster.front.ended(job_id, LONG_SECONDS)["status"] == "succeeded"
+            assert other.job(waiting)["status"] == "queued"
+        Traces(tmp_path).assert_none_ran_twice()
+
+
 def test_a_thousand_runs_over_four_agents_of_which_one_is_killed(tmp_path: Path) -> None:
     agents = {name: {"slots": 2} for name in ("one", "two", "three", "four")}
     with Cluster(tmp_path, traced(tmp_path), agents=agents) as cluster:
