@@ -30,7 +30,7 @@ WARM_UP_SECONDS = 1.0
     "of another process read pages of 1 MiB without a pause, on the same cores; medians.",
 )
 def lists_under_load(settings: Settings) -> Iterator[Row]:
-    seconds = 10 if settings.full else 3
+    seconds = 10 if settings.full else 2
     with (
         runner_in(settings.folder / "runner", SCRIPTS, maxLogBytesPerStream=2**30) as runner,
         LeanClient(runner.url) as client,

@@ -23,7 +23,7 @@ SETTLE_SECONDS = 3.0
 )
 def open_page(settings: Settings) -> Iterator[Row]:
     what = "the page open in a browser while nothing happens: what the runner takes of a core"
-    seconds = 60 if settings.full else 8
+    seconds = 60 if settings.full else 6
     try:
         with (
             chromium() as browser,
