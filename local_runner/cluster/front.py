@@ -236,14 +236,16 @@ class Front:
         log.event("error", message=message)
 
     async def _rival(self) -> Presence | None:
-        """Another front that has offered jobs for longer than this one."""
+        """Another front that has offered jobs for as long as this one, or longer."""
+        # Before it is asked, which takes a while: of two that began at once none would give way.
+        alone_seconds = self._alone_seconds
         try:
             rival = parse(
                 Presence, await self._link.request(PRESENCE, self._presence(), RIVAL_SECONDS)
             )
         except (BrokerAway, MalformedMessage):
             return None
-        return rival if rival.alone_seconds >= self._alone_seconds else None
+        return rival if rival.alone_seconds >= alone_seconds else None
 
     @property
     def _alone_seconds(self) -> float:
