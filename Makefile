@@ -100,7 +100,7 @@ flow: $(DEMO_READY) ## run any flow against any script-runner (FLOW=flows/flow-1
 	@$(PY) -m scripts.flow.cli $(FLOW) --url $(URL)
 
 # A test waits most of its time, so that more of them than there are cores do not disturb each other.
-PYTEST := $(BIN)/pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 test: setup ## run the tests but for the slow ones
 	@$(PYTEST) --ignore=tests/slow
 
