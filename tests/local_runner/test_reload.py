@@ -124,3 +124,19 @@ def test_the_log_says_that_a_job_was_started(tmp_path: Path) -> None:
     events = [event for event in runner.events if event.get("job_id") == job_id]
     started = next(event for event in events if event["event"] == "job_start")
     assert (started["script_id"], json.dumps(started).count("hello")) == ("hello", 1)
+
+
+def test_a_higher_limit_of_a_script_lets_none_of_its_jobs_overtake_those_that_wait(
+    tmp_path: Path,
+) -> None:
+    gate = str(tmp_path / "gate")
+    with RunnerProcess(tmp_path, SCRIPTS, rules={"waits": {"maxConcurrent": 1}}) as runner:
+        jobs = [runner.submit("waits", gate) for _ in range(2)]
+        runner.write("scripts.json", listing("waits", maxConcurrent=3))
+        jobs.append(runner.submit("waits", gate))
+        assert [runner.job(job_id)["status"] for job_id in jobs] == ["running", "queued", "queued"]
+
+        (tmp_path / "gate").touch()
+        ended = [runner.ended(job_id) for job_id in jobs]
+        assert [job["status"] for job in ended] == ["succeeded"] * 3
+        assert sorted(job["startedAt"] for job in ended) == [job["startedAt"] for job in ended]
