@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import weakref
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import httpcore
 import httpx
@@ -14,11 +13,11 @@ import httpx
 from script_runner._address import Address
 from script_runner._connections import (
     IdleConnections,
+    OneRunner,
     client_options,
     core_request,
     origin_of,
     pool_of,
-    request_of,
 )
 from script_runner._exchange import Exchange
 from script_runner._fork import renew_after_fork
@@ -28,35 +27,14 @@ from script_runner._settings import Settings
 _AsyncIdle = IdleConnections[httpcore.AsyncConnectionInterface]
 
 
-class AsyncHttpClient(httpx.AsyncClient):
+class AsyncHttpClient(OneRunner, httpx.AsyncClient):
     """The same for asyncio."""
-
-    exchange: Exchange
 
     def __init__(self, address: Address, settings: Settings) -> None:
         """See `HttpClient`."""
         self._settings = settings
         self._connections = AsyncTransport(address, settings)
         super().__init__(transport=self._connections, **client_options(address))
-
-    def for_one_call(self, seconds: float) -> Self:
-        """See `HttpClient.for_one_call`."""
-        one = copy.copy(self)
-        one.exchange = Exchange.starting_now(seconds, self._settings)
-        return one
-
-    def build_request(
-        self,
-        method: str,
-        url: httpx.URL | str,
-        *,
-        params: Any = None,
-        json: Any = None,
-        headers: Any = None,
-        **_: Any,
-    ) -> httpx.Request:
-        """See `HttpClient.build_request`."""
-        return request_of(self, method, url, params, json, headers)
 
     async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
         """See `HttpClient.send`."""

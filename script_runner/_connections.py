@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import ssl
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import httpcore
 import httpx
@@ -187,18 +188,36 @@ def client_options(address: Address) -> dict[str, Any]:
     }
 
 
-def request_of(
-    client: httpx.Client | httpx.AsyncClient,
-    method: str,
-    path: httpx.URL | str,
-    params: Any,
-    json: Any,
-    headers: Any,
-) -> httpx.Request:
-    """A request to a path below the URL of a client, with its headers and others."""
-    merged = client.headers
-    if headers:
-        merged = merged.copy()
-        merged.update(headers)
-    url = f"{str(client.base_url).rstrip('/')}{path}"
-    return httpx.Request(method, url, params=params or None, json=json, headers=merged)
+class OneRunner:
+    """What the `httpx` clients of both kinds have for calls of one script-runner.
+
+    Attributes:
+        exchange: The one call of a copy that `for_one_call` has made.
+    """
+
+    exchange: Exchange
+    _settings: Settings
+
+    def for_one_call(self, seconds: float) -> Self:
+        """A copy that shares the connections, for one request that may take so long."""
+        one = copy.copy(self)
+        one.exchange = Exchange.starting_now(seconds, self._settings)
+        return one
+
+    def build_request(
+        self: Any,  # a client of httpx as well, of either kind
+        method: str,
+        url: httpx.URL | str,
+        *,
+        params: Any = None,
+        json: Any = None,
+        headers: Any = None,
+        **_: Any,
+    ) -> httpx.Request:
+        """A request to a path of the runner; httpx itself merges and parses what is not here."""
+        merged = self.headers
+        if headers:
+            merged = merged.copy()
+            merged.update(headers)
+        whole = f"{str(self.base_url).rstrip('/')}{url}"
+        return httpx.Request(method, whole, params=params or None, json=json, headers=merged)

@@ -10,10 +10,9 @@ that httpcore is given is a point in time of `time.monotonic()`, which the strea
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
-from typing import Any, Self
+from typing import Any
 
 import httpcore
 import httpx
@@ -21,11 +20,11 @@ import httpx
 from script_runner._address import Address
 from script_runner._connections import (
     IdleConnections,
+    OneRunner,
     client_options,
     core_request,
     origin_of,
     pool_of,
-    request_of,
 )
 from script_runner._exchange import Exchange
 from script_runner._fork import renew_after_fork
@@ -33,10 +32,8 @@ from script_runner._network import Backend
 from script_runner._settings import Settings
 
 
-class HttpClient(httpx.Client):
+class HttpClient(OneRunner, httpx.Client):
     """An `httpx.Client` of one script-runner. Safe between threads, and after a fork."""
-
-    exchange: Exchange
 
     def __init__(self, address: Address, settings: Settings) -> None:
         """Prepare it; nothing is sent.
@@ -55,25 +52,6 @@ class HttpClient(httpx.Client):
     def break_off(self) -> None:
         """End every call that is under way, with an error."""
         self._connections.break_off()
-
-    def for_one_call(self, seconds: float) -> Self:
-        """A copy that shares the connections, for one request that may take so long."""
-        one = copy.copy(self)
-        one.exchange = Exchange.starting_now(seconds, self._settings)
-        return one
-
-    def build_request(
-        self,
-        method: str,
-        url: httpx.URL | str,
-        *,
-        params: Any = None,
-        json: Any = None,
-        headers: Any = None,
-        **_: Any,
-    ) -> httpx.Request:
-        """A request to a path of the runner; httpx itself merges and parses what is not here."""
-        return request_of(self, method, url, params, json, headers)
 
     def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
         """Send a request and read its response, by the deadline of `exchange`."""
