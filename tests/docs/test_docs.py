@@ -301,7 +301,7 @@ QUOTED_LIMITS = [
     (LOCAL_RUNNER, f"a body is at most {MAX_BODY_BYTES / MIB:g} MiB"),
     (LOCAL_RUNNER, "holds the job up for one second" if OPEN_PIPE_SECONDS == 1 else "?"),
     (LOCAL_RUNNER, f"may take {protocol.HEAD_SECONDS:g} s"),
-    (LOCAL_RUNNER, f"and have {protocol.MAX_HEAD_BYTES / KIB:g} KiB"),
+    (LOCAL_RUNNER, f"{protocol.MAX_HEAD_BYTES / KIB:g} KiB and {protocol.MAX_HEADERS} lines"),
     (LOCAL_RUNNER, f"its body may take {protocol.BODY_SECONDS:g} s"),
     (LOCAL_RUNNER, f"{protocol.RESPONSE_SECONDS:g} s to take the response"),
     (ROOT / "docs" / "architecture.md", f"every {SETTINGS.line_start_bytes / KIB:g} KiB of a log"),

@@ -117,6 +117,22 @@ async def test_a_body_in_too_many_chunks_is_refused_before_it_is_parsed(
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.parametrize("end", [b"\r\n", b"a: \r\n"])
+async def test_of_a_head_of_too_many_lines_no_byte_is_parsed(
+    served: Served, parsed: list[bytes], end: bytes
+) -> None:
+    few = HEALTHZ[:-2] + b"a: \r\n" * (protocol.MAX_HEADERS - 2)
+    assert (await (await served.call(few + b"\r\n")).response())[0] == 200
+    parsed.clear()
+
+    caller = await served.call(few + b"a: \r\n" + end)
+
+    response = await caller.all_that_comes()
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert response.endswith(b"\r\n\r\nToo many headers: max 100 lines.")
+    assert parsed == []
+
+
 async def test_others_have_their_turn_between_the_pieces_of_a_body(
     served: Served, parsed: list[bytes]
 ) -> None:
