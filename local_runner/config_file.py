@@ -129,11 +129,11 @@ def _duplicate_ids(content: object) -> list[str]:
     """Script ids that stand twice: which of the scripts would run?"""
     scripts = content.get("scripts") if isinstance(content, dict) else None
     listed = scripts if isinstance(scripts, list) else []
-    ids = Counter(script.get("id") for script in listed if isinstance(script, dict))
+    ids = [script.get("id") for script in listed if isinstance(script, dict)]
     return [
         f"duplicate script id {script_id!r} (listed {count} times)"
-        for script_id, count in ids.items()
-        if isinstance(script_id, str) and count > 1
+        for script_id, count in Counter(each for each in ids if isinstance(each, str)).items()
+        if count > 1
     ]
 
 

@@ -110,6 +110,7 @@ BAD_CONFIGS = {
     "no-path": ({"scripts": [{"id": "a"}]}, "script 'a': path: missing, it must be there"),
     "id-empty": (in_script(id=""), "scripts.1.id: string should have at least 1 character"),
     "id-number": (in_script(id=5), "scripts.1.id: input should be a valid string"),
+    "id-array": (in_script(id=[]), "scripts.1.id: input should be a valid string"),
     "id-twice": (in_script(id="a"), "duplicate script id 'a' (listed 2 times)"),
     "mode": (in_script(mode="Sync"), "script 'b': mode: input should be 'sync' or 'async'"),
     "timeout-part": (
