@@ -132,7 +132,7 @@ def _write(data: bytes) -> None:
 
 @contextlib.contextmanager
 def to_stderr(log_format: LogFormat) -> Iterator[None]:
-    """Write events, and the warnings of the libraries, to stderr until the block is left.
+    """Write events, and warnings of the libraries and of Python, to stderr until the block is left.
 
     What waits then is written, for at most `END_SECONDS`.
 
@@ -142,12 +142,20 @@ def to_stderr(log_format: LogFormat) -> Iterator[None]:
     global _take
     handler = _Stderr(_json_line if log_format == "json" else _text_line)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    before, _take = _take, handler.take
+    # Python itself would write to stderr at once, and wait for whoever reads it.
+    logging.captureWarnings(True)
+    before = _take, sys.unraisablehook
+    _take, sys.unraisablehook = handler.take, _log_unraisable
     try:
         yield
     finally:
-        _take = before
+        _take, sys.unraisablehook = before
+        logging.captureWarnings(False)
         handler.end()
+
+
+def _log_unraisable(ignored: sys.UnraisableHookArgs) -> None:
+    _logger.error("exception ignored in %r", ignored.object, exc_info=ignored.exc_value)
 
 
 def _take_by_logging(name: str, fields: Fields) -> None:

@@ -183,3 +183,29 @@ def test_a_finalizer_that_logs_while_a_line_is_taken_hangs_nothing() -> None:
 
     events = [json.loads(line)["event"] for line in ended.stderr.splitlines()]
     assert sorted(events) == ["error", "request"]
+
+
+PYTHON_COMPLAINS = """
+from local_runner import log
+
+class Thing:
+    def __del__(self):
+        raise KeyError("gone")
+
+async def forgotten():
+    pass
+
+with log.to_stderr("json"):
+    Thing()
+    forgotten()
+"""
+
+
+def test_what_python_itself_complains_of_goes_the_way_of_the_log() -> None:
+    """Written to stderr at once it would have the event loop wait for whoever reads that."""
+    ended = subprocess.run([sys.executable, "-c", PYTHON_COMPLAINS], capture_output=True)
+
+    ignored, warned = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert ignored["message"].startswith("exception ignored in <function Thing.__del__ at ")
+    assert ignored["message"].endswith("KeyError: 'gone'")
+    assert "coroutine 'forgotten' was never awaited" in warned["message"]
