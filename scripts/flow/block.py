@@ -7,12 +7,13 @@ the Python executor are read.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scripts.flow.document import FlowFileError, Table, read_document
+from scripts.flow.records import BLOCK, check, handles
 
 PROJECT = Path(__file__).resolve().parents[2]
 """The package that these scripts belong to; its blocks are found by its name from any flow."""
@@ -119,18 +120,21 @@ def read_block(
     Raises:
         FlowFileError: If the engine would refuse it, or the Python executor cannot run it.
     """
+    check(table, BLOCK)
+    more_inputs, more_outputs = (
+        not (given is None or given is False)
+        for given in map(table.json, ("additional_inputs", "additional_outputs"))
+    )
     return Block(
         name=name,
         folder=folder,
         package=package,
         manifest=manifest,
-        executor=_read_executor(table),
+        executor=_read_executor(table.table("executor")),
         inputs_def=read_inputs(table),
         outputs_def=read_outputs(table),
-        takes_more=(
-            table.json("additional_inputs") not in (None, False),
-            table.json("additional_outputs") not in (None, False),
-        ),
+        # Without outputs of its own the engine gives a block no others either.
+        takes_more=(more_inputs, more_outputs and table.json("outputs_def") is not None),
     )
 
 
@@ -143,43 +147,40 @@ def _extended(
 
 def read_inputs(table: Table) -> dict[str, Mapping[str, Any]]:
     """Read `inputs_def`: by handle, each as the engine sends it."""
-    handles: dict[str, Mapping[str, Any]] = {}
-    for entry, handle in _read_handles(table, "inputs_def"):
+    read: dict[str, Mapping[str, Any]] = {}
+    for entry in handles(table, "inputs_def"):
+        handle = _read_handle(entry)
         if "value" in entry:
             handle["value"] = entry.json("value")
         elif handle.get("nullable"):
             handle["value"] = None
-        handles[handle["handle"]] = handle
-    return handles
+        read[handle["handle"]] = handle
+    return read
 
 
 def read_outputs(table: Table) -> dict[str, Mapping[str, Any]]:
     """Read `outputs_def`: by handle, each as the engine sends it."""
-    return {handle["handle"]: handle for _, handle in _read_handles(table, "outputs_def")}
+    read = map(_read_handle, handles(table, "outputs_def"))
+    return {handle["handle"]: handle for handle in read}
 
 
-def _read_handles(table: Table, key: str) -> Iterator[tuple[Table, dict[str, Any]]]:
-    for entry in table.tables(key):
-        if "handle" not in entry and entry.is_text("group"):
-            continue
-        handle = {
-            "handle": entry.text("handle"),
-            "description": entry.text_or_none("description"),
-            "json_schema": entry.json("json_schema"),
-            "kind": entry.text_or_none("kind"),
-            "nullable": entry.boolean_or_none("nullable"),
-        }
-        yield entry, {name: value for name, value in handle.items() if value is not None}
+def _read_handle(entry: Table) -> dict[str, Any]:
+    handle = {
+        "handle": entry.text("handle"),
+        "description": entry.text_or_none("description"),
+        "json_schema": entry.json("json_schema"),
+        "kind": entry.text_or_none("kind"),
+        "nullable": entry.boolean_or_none("nullable"),
+    }
+    return {name: value for name, value in handle.items() if value is not None}
 
 
-def _read_executor(table: Table) -> Mapping[str, Any]:
-    executor = table.table_or_none("executor")
-    name = None if executor is None else executor.text("name")
-    if executor is None or name != "python":
-        named = "no executor" if name is None else f"the executor {name!r}"
+def _read_executor(executor: Table) -> Mapping[str, Any]:
+    name = executor.text("name")
+    if name != "python":
         raise FlowFileError(
-            f"{table.where}: the block has {named}, and only Python blocks run here: "
-            "run the flow in OOMOL"
+            f"{executor.where}: the block has the executor {name!r}, and only Python blocks run "
+            "here: run the flow in OOMOL"
         )
     options = executor.table_or_none("options")
     if options is None or options.text_or_none("entry") is None:

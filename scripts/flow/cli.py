@@ -1,7 +1,8 @@
 """Run a flow on the real OOMOL Python executor, without OOMOL: `python -m scripts.flow.cli FLOW`.
 
-`file` reads the flow, `block` and `condition` what its nodes run; `executor` talks to the executor,
-`run` decides what runs when, `jobs` cancels what is left, `report` prints.
+`file` reads the flow, `block` and `condition` what its nodes run, with the rules of the engine for
+YAML (`engine_yaml`, `document`) and for keys (`records`); `executor` talks to the executor, `run`
+decides what runs when, `jobs` cancels what is left, `report` prints.
 """
 
 from __future__ import annotations

@@ -90,15 +90,14 @@ def read_condition(conditions: Table, inputs_def: Mapping[str, Mapping[str, Any]
     Raises:
         FlowFileError: If the engine would refuse it.
     """
-    conditions.text_or_none("description")
     default = conditions.table_or_none("default")
-    cases = tuple(_read_case(case) for case in conditions.tables("cases"))
+    cases = tuple(_read_case(case) for case in conditions.tables_or_none("cases"))
     return Condition(cases, None if default is None else default.text("handle"), inputs_def)
 
 
 def _read_case(case: Table) -> Case:
-    logical = case.text_or_none("logical") or "OR"
-    if logical not in ("AND", "OR"):
+    logical = case.text_or_none("logical")
+    if logical not in (None, "AND", "OR"):
         raise FlowFileError(f"{case.where}: 'logical' is {logical!r}, not 'AND' or 'OR'")
     expressions = tuple(_read_expression(one) for one in case.tables("expressions"))
     return Case(case.text("handle"), logical == "AND", expressions)

@@ -1,55 +1,29 @@
-"""Read a YAML document as OOMOL's engine reads it, and say where it would refuse it.
-
-The engine (oomol/oocana-rust) reads YAML 1.2 into typed records: a key that it knows may stand once
-and has one type, keys are text, numbers have 64 bits. PyYAML composes the document here; what its
-own YAML 1.1 would make of a scalar (`on`, `12:30`, `0o17`) counts nowhere.
-"""
+"""A flow or a manifest as OOMOL's engine reads it: typed records, of which a key may stand once."""
 
 from __future__ import annotations
 
-import math
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-_CORE = "tag:yaml.org,2002:"
-_TEXT, _NULL, _INTEGER, _FLOAT, _BOOLEAN = (
-    _CORE + kind for kind in ("str", "null", "int", "float", "bool")
+from scripts.flow.engine_yaml import (
+    BOOLEAN,
+    FLOAT,
+    INTEGER,
+    NULL,
+    TEXT,
+    WORDS,
+    FlowFileError,
+    at,
+    compose,
+    json_of,
+    kind_of,
+    refuse_other_keys,
+    refuse_unreadable,
 )
-_WORDS = {_TEXT: "a string", _NULL: "null", _INTEGER: "an integer", _FLOAT: "a number"}
-_WORDS |= {_BOOLEAN: "true or false"}
-_BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
-_LINE_SEPARATORS = str.maketrans("", "", "\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}")
-_INTEGERS_OF_64_BITS = range(-(2**63), 2**64)
 
-
-class FlowFileError(Exception):
-    """A flow or block manifest that cannot be run; the message names the file and the place."""
-
-
-class _EngineLoader(yaml.SafeLoader):
-    """Knows the plain scalars of the engine's YAML, of which the rest is text."""
-
-
-_EngineLoader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    (_NULL, r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    (_BOOLEAN, r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    (
-        _INTEGER,
-        r"[-+]?(?:0|[1-9][0-9]*|0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)",
-        list("-+0123456789"),
-    ),
-    (
-        _FLOAT,
-        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*|(?=[eE])))(?:[eE][-+]?[0-9]+)?"
-        r"|[-+]?\.(?:inf|Inf|INF)|\+?\.(?:nan|NaN|NAN)",
-        list("-+.0123456789"),
-    ),
-):
-    _EngineLoader.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern})$"), _first)
+__all__ = ["FlowFileError", "Table", "read_document"]
 
 
 class Table:
@@ -75,58 +49,82 @@ class Table:
 
     def text(self, key: str) -> str:
         """A string that must be there."""
-        found = self._scalar(key, _TEXT)
+        found = self._scalar(key, TEXT)
         if found is None:
-            raise FlowFileError(f"{self.where}: {key!r} is missing")
+            raise self._missing(key)
         return found
 
     def text_or_none(self, key: str) -> str | None:
         """A string, null or nothing."""
-        return self._scalar(key, _TEXT, _NULL)
+        return self._scalar(key, TEXT, NULL)
+
+    def scalar_or_none(self, key: str) -> str | None:
+        """A string or what else has no parts, as a string; null or nothing."""
+        return self._scalar(key, TEXT, NULL, INTEGER, FLOAT, BOOLEAN)
 
     def is_text(self, key: str) -> bool:
         """Whether a string is there."""
         node = self._value(key)
-        return node is not None and node.tag == _TEXT
+        return node is not None and node.tag == TEXT
 
     def seconds_or_none(self, key: str) -> int | None:
-        """An integer that is not negative, null or nothing."""
-        text = self._scalar(key, _INTEGER, _NULL)
-        if text is None or (value := int(text, 0)) in range(2**64):
-            return None if text is None else value
-        raise FlowFileError(f"{self.where}: {key!r} is {value}, not a whole number of seconds")
+        """An integer of 64 bits that is not negative, null or nothing."""
+        return self._integer(key, range(2**64), "a whole number of seconds", NULL)
+
+    def integer(self, key: str) -> int | None:
+        """An integer of 32 bits, or nothing."""
+        return self._integer(key, range(-(2**31), 2**31), "an integer of 32 bits")
+
+    def number(self, key: str) -> float | None:
+        """A number, or nothing."""
+        text = self._scalar(key, FLOAT, INTEGER)
+        return None if text is None else self.json(key)
 
     def boolean(self, key: str) -> bool:
         """True or false; false for nothing."""
-        return (self._scalar(key, _BOOLEAN) or "false").lower() == "true"
+        return (self._scalar(key, BOOLEAN) or "false").lower() == "true"
 
     def boolean_or_none(self, key: str) -> bool | None:
         """True, false, null or nothing."""
-        text = self._scalar(key, _BOOLEAN, _NULL)
+        text = self._scalar(key, BOOLEAN, NULL)
         return None if text is None else text.lower() == "true"
 
-    def check_number(self, key: str, *, whole: bool = False) -> None:
-        """Refuse anything but a number or nothing."""
-        self._scalar(key, _INTEGER, *(() if whole else (_FLOAT,)))
+    def table(self, key: str) -> Table:
+        """A mapping that must be there."""
+        found = self.table_or_none(key)
+        if found is None:
+            raise self._missing(key)
+        return found
 
     def table_or_none(self, key: str) -> Table | None:
         """A mapping, null or nothing."""
         node = self._value(key)
-        return None if node is None or node.tag == _NULL else self._nested(node, key)
+        return None if node is None or node.tag == NULL else self._nested(node, key)
 
     def tables(self, key: str) -> list[Table]:
+        """A list of mappings that must be there."""
+        nodes = self._list_or_none(key, "a list of mappings")
+        if nodes is None:
+            raise self._missing(key)
+        return [self._nested(one, key) for one in nodes]
+
+    def tables_or_none(self, key: str) -> list[Table]:
         """A list of mappings; empty for null or nothing."""
-        node = self._value(key)
-        if node is None or node.tag == _NULL:
-            return []
-        if not isinstance(node, yaml.SequenceNode):
-            raise FlowFileError(f"{self.where}: {key!r} is {_kind(node)}, not a list of mappings")
-        return [self._nested(one, key) for one in node.value]
+        nodes = self._list_or_none(key, "a list of mappings") or []
+        return [self._nested(one, key) for one in nodes]
+
+    def check_list(self, key: str) -> None:
+        """Refuse anything but a list, null or nothing."""
+        self._list_or_none(key, "a list")
 
     def json(self, key: str) -> Any:
         """Any value, as the engine passes it on; null for nothing."""
         node = self._value(key)
-        return None if node is None else _json(node, f"{self.where}: {key}", [])
+        where = f"{self.where}: {key}"
+        if node is None:
+            return None
+        refuse_unreadable(node, where)
+        return json_of(node, where)
 
     def _value(self, key: str) -> yaml.Node | None:
         found = [value for name, value in self._node.value if name.value == key]
@@ -143,18 +141,37 @@ class Table:
             return None
         if not isinstance(node, yaml.ScalarNode) or node.tag not in tags:
             raise FlowFileError(
-                f"{self.where}: {key!r} is {_kind(node)}, not {_WORDS[tags[0]]}, "
+                f"{self.where}: {key!r} is {kind_of(node)}, not {WORDS[tags[0]]}, "
                 "which OOMOL refuses"
             )
-        return None if node.tag == _NULL else str(node.value)
+        return None if node.tag == NULL else str(node.value)
+
+    def _integer(self, key: str, allowed: range, what: str, *tags: str) -> int | None:
+        text = self._scalar(key, INTEGER, *tags)
+        if text is None or (value := int(text, 0)) in allowed:
+            return None if text is None else value
+        raise FlowFileError(f"{self.where}: {key!r} is {value}, not {what}")
+
+    def _list_or_none(self, key: str, what: str) -> list[yaml.Node] | None:
+        node = self._value(key)
+        if node is None or node.tag == NULL:
+            return None
+        if not isinstance(node, yaml.SequenceNode):
+            raise FlowFileError(f"{self.where}: {key!r} is {kind_of(node)}, not {what}")
+        nodes: list[yaml.Node] = node.value
+        return nodes
 
     def _nested(self, node: yaml.Node, key: str) -> Table:
         where = f"{self.where}: {key}"
         if not isinstance(node, yaml.MappingNode):
-            raise FlowFileError(f"{_at(where, node)} is {_kind(node)}, not a mapping")
+            raise FlowFileError(f"{at(where, node)} is {kind_of(node)}, not a mapping")
+        refuse_unreadable(node, where)
         for name, _ in node.value:
-            _refuse_other_keys(name, where)
-        return Table(node, _at(where, node))
+            refuse_other_keys(name, where)
+        return Table(node, at(where, node))
+
+    def _missing(self, key: str) -> FlowFileError:
+        return FlowFileError(f"{self.where}: {key!r} is missing")
 
 
 def read_document(file: Path) -> Table:
@@ -170,84 +187,15 @@ def read_document(file: Path) -> Table:
         FlowFileError: If it cannot be read, is no YAML that the engine reads, or no mapping.
     """
     try:
-        text = file.read_bytes().decode("utf-8").translate(_LINE_SEPARATORS)
+        node = compose(file.read_bytes().decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise FlowFileError(f"cannot read {file}: {error}") from error
-    if has_bom := text.startswith(_BOM):
-        # The engine's parser takes it for one column, so that a second key stands before the first.
-        text = " " + text[1:]
-    try:
-        node = _EngineLoader(text).get_single_node()
-    except yaml.YAMLError as error:
-        hint = ": save it without its byte order mark" if has_bom else ""
-        raise FlowFileError(f"{file} is not YAML that OOMOL reads{hint}: {error}") from error
+    except FlowFileError as error:
+        raise FlowFileError(f"{file} {error}") from error
     if not isinstance(node, yaml.MappingNode):
         raise FlowFileError(f"{file}: not a mapping")
+    for key, _ in node.value:
+        # Elsewhere a key must be a string.
+        if not isinstance(key, yaml.ScalarNode):
+            refuse_other_keys(key, str(file))
     return Table(node, str(file))
-
-
-def _json(node: yaml.Node, where: str, around: list[yaml.Node]) -> Any:
-    if node in around:
-        raise FlowFileError(f"{_at(where, node)} has an alias that contains itself")
-    inside = [*around, node]
-    match node:
-        case yaml.ScalarNode():
-            return _plain(node, where)
-        case yaml.SequenceNode(tag=tag) if tag == _CORE + "seq":
-            return [_json(one, where, inside) for one in node.value]
-        case yaml.MappingNode(tag=tag) if tag == _CORE + "map":
-            for key, _ in node.value:
-                _refuse_other_keys(key, where)
-            # Of a key that a value has twice, the last counts.
-            return {key.value: _json(value, where, inside) for key, value in node.value}
-    raise FlowFileError(f"{_at(where, node)} has the tag {node.tag!r}, which OOMOL does not read")
-
-
-def _plain(node: yaml.ScalarNode, where: str) -> Any:
-    match node.tag:
-        case tag if tag == _TEXT:
-            return node.value
-        case tag if tag == _NULL:
-            return None
-        case tag if tag == _BOOLEAN:
-            return node.value.lower() == "true"
-        case tag if tag == _INTEGER:
-            value = int(node.value, 0)
-            if value not in _INTEGERS_OF_64_BITS:
-                raise FlowFileError(
-                    f"{_at(where, node)}: {node.value} has more than 64 bits, which OOMOL refuses: "
-                    "write it as a string, in quotes"
-                )
-            return value
-        case tag if tag == _FLOAT:
-            return _number(node.value)
-    raise FlowFileError(f"{_at(where, node)} has the tag {node.tag!r}, which OOMOL does not read")
-
-
-def _number(text: str) -> float | str | None:
-    if text.lstrip("+-").startswith((".i", ".I", ".n", ".N")):
-        return None  # JSON, which values become, has neither infinity nor NaN.
-    number = float(text)
-    return text if math.isinf(number) else number
-
-
-def _refuse_other_keys(key: yaml.Node, where: str) -> None:
-    if key.tag != _TEXT:
-        named = f" {key.value!r}" if isinstance(key, yaml.ScalarNode) else ""
-        raise FlowFileError(
-            f"{_at(where, key)}: the key{named} is {_kind(key)}, which OOMOL refuses: "
-            "put it in quotes"
-        )
-
-
-def _kind(node: yaml.Node) -> str:
-    match node:
-        case yaml.MappingNode():
-            return "a mapping"
-        case yaml.SequenceNode():
-            return "a list"
-    return _WORDS.get(node.tag, f"tagged {node.tag!r}")
-
-
-def _at(where: str, node: yaml.Node) -> str:
-    return f"{where}, line {node.start_mark.line + 1}"

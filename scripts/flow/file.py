@@ -24,8 +24,8 @@ from scripts.flow.inputs import (
     read_values,
     undeclared,
 )
+from scripts.flow.records import FLOW, NODES, check
 
-_KINDS = ("task", "subflow", "slot", "service", "conditions", "values")
 _NOT_RUN_HERE = {
     "subflow": "a subflow: run it as a flow of its own",
     "slot": "a slot: it belongs to a subflow",
@@ -118,6 +118,7 @@ def load_flow(path: Path) -> Flow:
         path = next((file for file in names if file.is_file()), names[0])
     file = Path(os.path.abspath(path))  # noqa: PTH100
     document = read_document(file)
+    check(document, FLOW)
     if document.json("injection"):
         raise FlowFileError(
             f"{file} has 'injection', scripts for packages, which only OOMOL runs: "
@@ -139,16 +140,13 @@ def load_flow(path: Path) -> Flow:
 def _read_entries(flow: Table) -> Iterator[tuple[str, Table]]:
     """The nodes that are not ignored, by their ids; the engine checks the types of all."""
     known = set()
-    for entry in flow.tables("nodes"):
+    for entry in flow.tables_or_none("nodes"):
         node_id = entry.text("node_id")
         if node_id in known:
             raise FlowFileError(f"{entry.where}: another node has the node_id {node_id!r}, too")
         known.add(node_id)
         named = entry.called(f"node {node_id!r}")
-        if "values" not in named:
-            named.text_or_none("description")
-            named.check_number("concurrency", whole=True)
-            named.check_number("progress_weight")
+        check(named, NODES[_kind(named)])
         if not named.boolean("ignore"):
             yield node_id, named
 
@@ -170,23 +168,23 @@ class _Reader:
     def node(self, node_id: str, entry: Table) -> Node:
         """Read a node that runs."""
         block: Block | Condition
-        if _kind(entry) == "conditions":
-            conditions = entry.table_or_none("conditions")
-            if conditions is None:
-                raise FlowFileError(f"{entry.where}: 'conditions' is empty")
-            block = read_condition(conditions, read_inputs(entry))
+        kind = _kind(entry)
+        if kind in _NOT_RUN_HERE:
+            raise FlowFileError(f"{entry.where} is {_NOT_RUN_HERE[kind]}, or run the flow in OOMOL")
+        if kind == "conditions":
+            block = read_condition(entry.table("conditions"), read_inputs(entry))
         else:
             block = self._block(entry)
         inputs = self._inputs.read(entry, block.name, block.inputs_def)
         return Node(node_id, block, inputs, entry.seconds_or_none("timeout"))
 
     def _block(self, entry: Table) -> Block:
-        if "inject" in entry:
+        if entry.table_or_none("inject") is not None:
             raise FlowFileError(
                 f"{entry.where} has 'inject', which only OOMOL can: remove it to run the node here"
             )
-        inline = None if entry.is_text("task") else entry.table_or_none("task")
-        if inline is not None:
+        if not entry.is_text("task"):
+            inline = entry.table("task")
             block = read_block(inline, "inline task", self.file.parent, self._package)
             return block.with_additional(entry)
         manifest, package = find_block(entry.text("task"), self.file.parent, entry.where)
@@ -200,11 +198,9 @@ class _Reader:
 
 
 def _kind(entry: Table) -> str:
-    kind = next((kind for kind in _KINDS if kind in entry), None)
+    kind = next((kind for kind in NODES if kind in entry), None)
     if kind is None:
         raise FlowFileError(f"{entry.where} is of no kind: give it a task, conditions or values")
-    if kind in _NOT_RUN_HERE:
-        raise FlowFileError(f"{entry.where} is {_NOT_RUN_HERE[kind]}, or run the flow in OOMOL")
     return kind
 
 

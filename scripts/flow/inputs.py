@@ -69,7 +69,7 @@ class InputReader:
         """
         inputs = {}
         sources: dict[str, list[Table]] = {}
-        for source in entry.tables("inputs_from"):
+        for source in entry.tables_or_none("inputs_from"):
             sources.setdefault(source.text("handle"), []).append(source)
         for handle, given in sources.items():
             where = f"{entry.where}: input {handle!r}"
@@ -138,13 +138,12 @@ def _read_value(entry: Table) -> Constant | None:
 
 def _read_connections(given: list[Table], where: str) -> Iterator[Connection]:
     for source in given:
-        source.boolean("serialize_for_cache")
-        if source.tables("from_flow"):
+        if source.tables_or_none("from_flow"):
             raise FlowFileError(
                 f"{where} has 'from_flow', for inputs of a subflow, and a flow has none: "
                 "give it a value or 'from_node'"
             )
-        for one in source.tables("from_node"):
+        for one in source.tables_or_none("from_node"):
             yield Connection(one.text("node_id"), one.text("output_handle"))
 
 

@@ -109,9 +109,26 @@ def test_every_handle_is_described(name: str) -> None:
         assert len(texts[definition["description"].strip("%")]) > 10, definition["handle"]
 
 
-def test_the_package_lists_every_block_once() -> None:
+@pytest.mark.parametrize("name", BLOCKS)
+def test_studio_folds_the_url_away_and_lets_what_waits_take_its_time(name: str) -> None:
+    content = yaml.safe_load((ROOT / "blocks" / name / "block.oo.yaml").read_text("utf-8"))
+
+    group, url = content["inputs_def"][-2:]
+    assert (group, url["handle"]) == (
+        {"group": "Connection", "collapsed": True},
+        "script_runner_url",
+    )
+    assert content.get("long_running", False) == (name in ("run-script-sync", "wait-for-job"))
+    schemas = [one["json_schema"] for one in content["inputs_def"] if "handle" in one]
+    for schema in schemas:
+        labels = schema.get("ui:options", {}).get("labels", [])
+        assert len(labels) == len(schema.get("enum", []))
+
+
+def test_the_package_lists_every_block_once_and_says_what_is_new() -> None:
     package = yaml.safe_load((ROOT / "package.oo.yaml").read_text(encoding="utf-8"))
     assert sorted(package["ui"]["blocks"]) == BLOCKS
+    assert package["releaseNotes"]
     assert (ROOT / package["icon"]).read_bytes().startswith(b"\x89PNG")
 
 

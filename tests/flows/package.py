@@ -10,6 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from scripts.flow.document import FlowFileError
+from scripts.flow.file import Flow, load_flow
+
 ROOT = Path(__file__).resolve().parents[2]
 RUN_SECONDS = 30.0
 """After this long, a run of the command counts as hanging."""
@@ -28,6 +33,32 @@ def node(node_id: str, block: str, **inputs: Any) -> dict[str, Any]:
         else:
             inputs_from.append({"handle": handle, "value": value})
     return {"node_id": node_id, "task": f"self::{block}", "inputs_from": inputs_from}
+
+
+def entry(handle: str, *sources: tuple[str, str], **more: Any) -> dict[str, Any]:
+    """An entry of `inputs_from`."""
+    froms = [{"node_id": node_id, "output_handle": output} for node_id, output in sources]
+    return {"handle": handle, **({"from_node": froms} if froms else {}), **more}
+
+
+def b_with(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"node_id": "b", "task": "self::echo", "inputs_from": list(entries)}
+
+
+NODE = """
+nodes:
+  - node_id: a
+    task: self::echo
+    inputs_from:
+      - handle: x
+        value: 1
+"""
+"""A flow with one node."""
+A = node("a", "echo", x=1)
+VALUES = {
+    "node_id": "v",
+    "values": [{"handle": "x", "value": "first"}, {"handle": "x", "value": "second"}],
+}
 
 
 class Package:
@@ -59,8 +90,25 @@ class Package:
         file.write_text(json.dumps(content))
         (file.parent / "main.py").write_text(code)
 
+    def declare(self, name: str, **keys: Any) -> None:
+        """Give the manifest of a block other keys."""
+        manifest = self.root / "blocks" / name / "block.oo.yaml"
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | keys))
+
     def flow(self, *nodes: dict[str, Any]) -> None:
         self.flow_file.write_text(json.dumps({"nodes": nodes}))
+
+    def load(self, text: str) -> Flow:
+        """Write the flow and load it."""
+        self.flow_file.write_text(text, "utf-8")
+        return load_flow(self.flow_file)
+
+    def refusal(self, text: str) -> str:
+        """Why the flow is refused; the message names the file."""
+        with pytest.raises(FlowFileError) as refused:
+            self.load(text)
+        assert str(self.root) in str(refused.value)
+        return str(refused.value)
 
     def command(self, *arguments: str) -> dict[str, Any]:
         """What `subprocess` needs to run the flow."""

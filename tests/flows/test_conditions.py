@@ -100,6 +100,9 @@ def test_a_case_needs_each_of_its_expressions_or_one(
     [
         ([case("a", ("x", "=~", "y"))], "the operator is '=~', not one of '==', '!=', '>'"),
         ([case("a", logical="XOR")], "'logical' is 'XOR', not 'AND' or 'OR'"),
+        ([case("a", logical="")], "'logical' is '', not 'AND' or 'OR'"),
+        ([{"handle": "a"}], "'expressions' is missing"),
+        ([case("a") | {"description": 5}], "'description' is an integer, not a string"),
         ("a", "'cases' is a string, not a list of mappings"),
     ],
 )
