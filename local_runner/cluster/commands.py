@@ -32,6 +32,7 @@ from local_runner.config import Config
 from local_runner.config_file import ConfigError, ConfigMissing
 from local_runner.processes.given import Given, take_over
 from local_runner.processes.launcher import Unreachable
+from local_runner.processes.reaping import OrphanReaper, gets_orphans
 from local_runner.tasks import cancel
 
 __all__ = ["Front", "check_agent", "check_cluster", "run_agent"]
@@ -77,7 +78,11 @@ def _load_agent(path: Path) -> AgentConfig:
 
 async def _run(config: AgentConfig, path: Path, given: Given) -> None:
     where = broker(config.nats, config.credentials, agent_inbox(config.agent_name))
-    await Agent(config, path, where, given).run()
+    has_orphans = gets_orphans()  # before it has a child of its own
+    agent = Agent(config, path, where, given)
+    if has_orphans:
+        OrphanReaper(agent.launcher.pids).begin()
+    await agent.run()
 
 
 def check_agent(path: Path) -> None:

@@ -23,7 +23,7 @@ from local_runner.jobs.scheduler import Scheduler
 from local_runner.processes.given import Given, take_over
 from local_runner.processes.launcher import Unreachable, Workers
 from local_runner.processes.local import LocalLauncher
-from local_runner.processes.reaping import OrphanReaper
+from local_runner.processes.reaping import OrphanReaper, gets_orphans
 from local_runner.storage.history import Store, StoreError
 
 BACKLOG = 2048
@@ -121,7 +121,7 @@ async def _serve(
     store = Store(config.database)
     try:
         launcher = LocalLauncher(given)
-        if os.getpid() == 1:
+        if gets_orphans():
             OrphanReaper(launcher.pids).begin()
         workers = workers_of(config) if workers_of else None
         scheduler = Scheduler(config, store, workers, launcher=launcher)

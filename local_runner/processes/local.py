@@ -166,12 +166,11 @@ class ScriptProcess:
                 raise
 
     def _wait_in_thread(self) -> None:
-        try:
-            _, status = os.waitpid(self.pid, 0)
-        except ChildProcessError:
-            return  # `_has_exited` was first
+        returncode: int | None = None
+        with contextlib.suppress(ChildProcessError):  # `_has_exited` was first, or something else
+            returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         with contextlib.suppress(RuntimeError):  # the loop is closed when the runner has stopped
-            self._loop.call_soon_threadsafe(self._note_exit, os.waitstatus_to_exitcode(status))
+            self._loop.call_soon_threadsafe(self._note_exit, returncode)
 
     def _has_exited(self) -> bool:
         """Look whether the script has ended, which may be before anybody was told of it."""
@@ -188,6 +187,8 @@ class ScriptProcess:
         return self._exited.is_set()
 
     def _note_exit(self, returncode: int | None) -> None:
+        if self._exited.is_set():
+            return
         if self._pidfd is not None:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
@@ -223,10 +224,10 @@ def _command(launch: Launch) -> Command:
     script = launch.script
     environment = {
         **_inherited(),
-        **{os.fsencode(name): os.fsencode(value) for name, value in script.env.items()},
+        **{name.encode(): value.encode() for name, value in script.env.items()},
         JOB_VARIABLE.encode(): launch.job_id.encode(),
     }
-    words = [*script.launcher, script.path, *launch.args]
+    words = [*script.launcher, script.path]
     if script.launcher:
         path = os.fsdecode(environment.get(b"PATH", os.defpath.encode()))
         found = shutil.which(words[0], path=path)
@@ -234,7 +235,9 @@ def _command(launch: Launch) -> Command:
             # The system would look in the working directory.
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
         words[0] = found or words[0]
-    return Command(words, environment, script.working_dir)
+    # As they came, in UTF-8, whatever the locale of the runner is.
+    args = [arg.encode() for arg in launch.args]
+    return Command([*words, *args], environment, script.working_dir)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What the first process of a container owes to processes without a parent: to wait for them."""
+"""What a process owes to children that it did not start: to wait for them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ from collections.abc import Container
 
 LOOK_AGAIN_SECONDS = 0.05
 """When to look again if a script of the runner's own has ended that is about to be waited for."""
+
+
+def gets_orphans() -> bool:
+    """Whether this process, which has started none yet, has children or will get some.
+
+    The first process of a container gets all whose parent has ended. Others have what a shell had
+    that became this process: `helper & exec local-runner start`.
+    """
+    if os.getpid() == 1:
+        return True
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass  # one that has ended by now
+        return hasattr(os, "waitid")  # not so in older versions on macOS
+    return False
 
 
 class OrphanReaper:

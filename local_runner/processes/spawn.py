@@ -26,7 +26,7 @@ class Command:
         folder: The folder it begins in; None for that of the runner.
     """
 
-    words: list[str]
+    words: list[str | bytes]
     environment: Mapping[bytes, bytes]
     folder: str | None
 

@@ -380,20 +380,29 @@ def test_only_the_logs_read_last_are_remembered() -> None:
         runner.close()
 
 
+THREE = b"one\ntwo\nthree\n"
+
+
 @pytest.mark.parametrize("asked", [{}, {"offset": 1, "limit": 1}], ids=["all", "known lines"])
-@pytest.mark.parametrize("new", [b"new\n", b"one\ntwo\nthree\n"])
+@pytest.mark.parametrize(
+    ("times", "new"),
+    [(9, b"new\n"), (9, THREE), (2000, THREE * 1999)],
+    ids=["other", "shorter", "behind the lines"],
+)
 def test_a_log_that_has_shrunk_is_an_invalid_response_and_then_read_anew(
-    connected: Connected, asked: dict[str, Any], new: bytes
+    connected: Connected, asked: dict[str, Any], times: int, new: bytes
 ) -> None:
-    raw = [b"one\ntwo\nthree\n" * 9]
+    raw = [THREE * times]
     with log_server(lambda *wanted: reference(raw[0])(*wanted)) as server:
         runner = connected(server.url)
         runner.lines("job_1")
         raw[0] = new
-        said = rf"the stdout log of job job_1 at \S+ has shrunk from 126 to {len(new)} bytes"
+        shrunk = f"has shrunk from {times * len(THREE)} to {len(new)} bytes"
+        said = rf"the stdout log of job job_1 at \S+ {shrunk}"
         with pytest.raises(InvalidResponse, match=said):
             runner.lines("job_1", **asked)
-        assert runner.lines("job_1").lines == lines_in(new)
+        anew = runner.lines("job_1")
+        assert (anew.lines, anew.total_lines) == (lines_in(new)[:100], len(lines_in(new)))
 
 
 def page_of(offset: int, next_offset: int, total_size: int, data: str) -> dict[str, object]:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from scripts.cluster_processes import AgentProcess, Broker
@@ -15,7 +16,7 @@ from scripts.runner_process import RunnerProcess
 from scripts.waiting import wait_until
 from tests.slow.cluster.scripts import LINES, WORK, Traces, begun, traced
 from tests.support.cluster import Cluster
-from tests.support.processes import processes_of
+from tests.support.processes import AS_FIRST_PROCESS, needs_namespace, processes_of
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "cluster"
 LONG_SECONDS = 120.0
@@ -226,3 +227,16 @@ def test_a_thousand_runs_over_four_agents_of_which_one_is_killed(tmp_path: Path)
         traces = Traces(tmp_path)
         traces.assert_none_ran_twice()
         assert set(job_ids) - set(failed) <= set(traces.ends)
+
+
+@needs_namespace
+def test_an_agent_that_is_the_first_process_of_a_container_leaves_no_zombies(
+    tmp_path: Path,
+) -> None:
+    script = {"leaves": "#!/bin/sh\nfor n in 1 2 3; do (sleep 0.1 >/dev/null 2>&1 &); done\n"}
+    with Cluster(tmp_path, script, agents={"one": {"prefix": AS_FIRST_PROCESS}}) as cluster:
+        (agent,) = psutil.Process(cluster.agents["one"].pid).children()
+        (keeper,) = agent.children()
+        for _ in range(3):
+            assert cluster.front.run("leaves")["status"] == "succeeded"
+        wait_until(lambda: agent.children() == [keeper])

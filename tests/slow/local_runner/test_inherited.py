@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -15,7 +17,7 @@ from local_runner.processes.carriers import JOB_VARIABLE
 from scripts.runner_process import RunnerProcess
 from scripts.waiting import wait_until
 from tests.local_runner.served import serving
-from tests.support.processes import processes_of
+from tests.support.processes import AS_FIRST_PROCESS, needs_namespace, processes_of
 
 SCRIPTS = {
     "exits": '#!/bin/sh\nexit "$1"\n',
@@ -26,6 +28,7 @@ SCRIPTS = {
     "hello": "#!/bin/sh\necho hello\necho error >&2\ncat\n",
     "files": f"#!{sys.executable}\nimport os\nprint(*sorted(os.listdir('/proc/self/fd')))\n",
     "waits": "#!/bin/sh\necho ready\nsleep 300\n",
+    "says": '#!/bin/sh\nprintf \'%s\' "$@" "$WORD"\n',
     "leaves-orphans": "#!/bin/sh\nfor n in 1 2 3; do (sleep 0.1 >/dev/null 2>&1 &); done\n",
 }
 GIVEN_LIMIT = 321
@@ -157,15 +160,24 @@ def test_who_started_such_a_runner_is_spared_too() -> None:
     assert ended.stdout.split() == ["0", "on"]
 
 
+def no_pidfd(_: int) -> int:
+    """What an older system says, or a container that forbids it."""
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+@pytest.mark.parametrize("has_pidfd", [True, False])
 async def test_an_exit_that_something_else_has_waited_for_never_counts_as_0(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_pidfd: bool
 ) -> None:
     def lose(pid: int, _: int) -> tuple[int, int]:
-        assert waitpid(pid, 0)
+        with contextlib.suppress(ChildProcessError):
+            assert waitpid(pid, 0)
         raise ChildProcessError
 
     waitpid = os.waitpid
     monkeypatch.setattr("local_runner.processes.local.os.waitpid", lose)
+    if not has_pidfd:
+        monkeypatch.setattr("local_runner.processes.local.os.pidfd_open", no_pidfd, raising=False)
     async with serving(tmp_path, {"exits": "#!/bin/sh\nexit 0\n"}) as runner:
         body = b'{"scriptId": "exits"}'
         head = b"POST /run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -176,20 +188,33 @@ async def test_an_exit_that_something_else_has_waited_for_never_counts_as_0(
     assert b"its exit code was lost" in response
 
 
-def can_be_the_first_process() -> bool:
-    """Whether a process can be started as the first one of a namespace."""
-    try:
-        return subprocess.run(["unshare", "-fp", "true"], check=False).returncode == 0
-    except FileNotFoundError:
-        return False
+def test_arguments_and_variables_are_utf_8_whatever_the_locale_of_the_runner(
+    tmp_path: Path,
+) -> None:
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    word = "\u65e5\u5fd7"
+    rules = {"says": {"env": {"WORD": word}}}
+    with RunnerProcess(tmp_path, SCRIPTS, rules=rules, environment=locale) as runner:
+        assert runner.run("says", word)["stdoutPreview"] == word * 2
 
 
-@pytest.mark.skipif(not can_be_the_first_process(), reason="it needs a namespace of processes")
+@needs_proc
+def test_children_of_the_shell_that_became_the_runner_leave_no_zombies(tmp_path: Path) -> None:
+    before = "for seconds in 0, 3600:\n    os.fork() or os.execvp('sleep', ['sleep', str(seconds)])"
+    with Inheriting(tmp_path, before) as runner:
+        process = psutil.Process(runner.pid)
+        (lives,) = process.children()
+        lives.kill()
+        wait_until(lambda: process.children() == [])
+        assert runner.run("exits", "5")["code"] == 5
+
+
+@needs_namespace
 def test_the_first_process_of_a_container_leaves_no_zombies(tmp_path: Path) -> None:
     class First(RunnerProcess):
         @property
         def command(self) -> list[str]:
-            return ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child", *super().command]
+            return [*AS_FIRST_PROCESS, *super().command]
 
     with First(tmp_path, SCRIPTS) as runner:
         (first,) = psutil.Process(runner.pid).children()
