@@ -125,7 +125,8 @@ def test_wrong_credentials_are_one_line_and_exit_1(tmp_path: Path, shown: str) -
         (tmp_path / "front").mkdir()
         front = RunnerProcess(tmp_path / "front", {"quick": "#!/bin/sh\n"})
         cluster = {"nats": [broker.url], **keys}
-        front.write("config.json", {"cluster": cluster, "scriptsFile": "./scripts.json"})
+        listens = {"server": {"port": 0}, "cluster": cluster}
+        front.write("config.json", {**listens, "scriptsFile": "./scripts.json"})
         agent = AgentProcess(tmp_path / "one", broker.url, front.folder / "scripts.json", **keys)
         for process in (front, agent):
             done = subprocess.run(process.command, capture_output=True, text=True, timeout=60)
