@@ -280,6 +280,8 @@ class FailedCall:
     def _hint_for_rejection(self, status: int, code: str | None) -> str:
         if code == "UNAUTHORIZED" or (code is None and status == HTTPStatus.UNAUTHORIZED):
             return self.hints.token
+        if code == "INVALID_ARGS" and not self._is_run:
+            return ""  # a parameter of a list, which the runner's own sentence explains
         if code is not None:
             return _BY_CODE.get(code, "The runner's own log says more." if status >= 500 else "")
         if self._is_run and status in _FROM_PROXIES:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from script_runner import ScriptRunnerError, Status, WaitTimedOut, has_ended
-from script_runner.cli import complete, follow, lists, output, show, words
+from script_runner.cli import complete, follow, lists, output, shells, show, words
 from script_runner.cli.exit_codes import CANCELLED, OWN_FAILURE, TIMED_OUT
 from script_runner.cli.options import URL_VARIABLE, Group, Options, common
 from script_runner.errors import RequestRejected, RunnerUnreachable
@@ -286,6 +286,7 @@ def main(args: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         # Never fail on a name that the terminal cannot show.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    shells.add()
     try:
         return cli.main(args, prog_name="scriptctl", standalone_mode=False) or 0
     except click.UsageError as error:

@@ -20,6 +20,7 @@ SCRIPTS = {
     "polite": "#!/bin/sh\ntrap 'echo bye; exit 0' TERM\necho begun\nwhile :; do sleep 0.05; done\n",
     "stubborn": f"#!/bin/sh\ntrap '' TERM\necho begun\n{_WAIT}\n",
     "limited": "#!/bin/sh\nsleep 60\n",
+    "odd": "#!/bin/sh\n",
     "lines": "#!/bin/sh\nseq -f '%.0f 日志' 20000\nprintf 'open'\n",
 }
 
@@ -31,6 +32,8 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess]:
     rules: dict[str, dict[str, object]] = {
         "args": {"description": "Prints \x1b[31mits arguments", "maxConcurrent": 5},
         "limited": {"timeoutSec": 1},
+        # A shell would take it for something else.
+        "odd": {"id": "odd:it's $(a) b"},
     }
     with RunnerProcess(
         folder, SCRIPTS, rules=rules, runner={"killGraceSeconds": 20, "maxConcurrent": 20}

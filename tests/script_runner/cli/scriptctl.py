@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +19,7 @@ from scripts.waiting import wait_until
 
 COMMAND = [sys.executable, "-m", "script_runner.cli"]
 SECONDS = 60.0
+NOBODY = "http://127.0.0.1:9"
 ROWS, COLUMNS = 30, 100
 
 Result = subprocess.CompletedProcess[bytes]
@@ -53,18 +54,20 @@ def let_go(folder: Path) -> None:
 
 
 class Terminal:
-    """scriptctl on a terminal of its own.
+    """scriptctl on a terminal of its own, or another program.
 
     Attributes:
         process: The process.
     """
 
-    def __init__(self, url: str, *args: str, **variables: str) -> None:
+    def __init__(
+        self, url: str, *args: str, command: Sequence[str] = COMMAND, **variables: str
+    ) -> None:
         """Start it."""
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         self.process = subprocess.Popen(
-            [*COMMAND, *args],
+            [*command, *args],
             env=environment(url, variables),
             stdin=theirs,
             stdout=theirs,
@@ -88,9 +91,13 @@ class Terminal:
         """What was written to it so far."""
         return self._written.decode()
 
-    def shows(self, text: str) -> None:
-        """Wait until a text was written."""
-        wait_until(lambda: text in self.written, SECONDS)
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._ours, keys.encode())
+
+    def shows(self, text: str, after: int = 0) -> None:
+        """Wait until a text was written, after so many characters."""
+        wait_until(lambda: text in self.written[after:], SECONDS)
 
     def ended(self) -> int:
         """Wait for the end; returns the exit code."""

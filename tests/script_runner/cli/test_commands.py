@@ -13,9 +13,8 @@ import pytest
 
 from script_runner.cli.commands import main
 from scripts.runner_process import RunnerProcess
-from tests.script_runner.cli.scriptctl import environment, let_go, scriptctl, started
+from tests.script_runner.cli.scriptctl import NOBODY, environment, let_go, scriptctl, started
 
-NOBODY = "http://127.0.0.1:9"
 SOME_COMMANDS = [
     ("run", "args"),
     ("wait", "job_1"),
@@ -182,7 +181,6 @@ def test_another_script_runner_has_no_lists(mock_url: str, command: str) -> None
         ("status", "nope"),
         ("logs", "-n1", "--limit=1", "x"),
         ("jobs", "--status=odd"),
-        ("jobs", "--before=nope"),
         ("wait", "x", "--timeout=-1"),
     ],
     ids=" ".join,
@@ -193,13 +191,22 @@ def test_what_cannot_be_done_ends_with_125_and_one_line(url: str, command: tuple
     assert re.fullmatch(rb"scriptctl: [^\n]+\n", result.stderr)
 
 
-def test_a_script_that_is_not_there_is_to_be_looked_for_in_the_list(url: str) -> None:
-    result = scriptctl(url, "start", "helo")
-    assert re.fullmatch(
-        rb"scriptctl: POST /run at [^\n]*: script not found: helo\. [^\n]*"
-        rb" `scriptctl scripts` lists them\.\n",
-        result.stderr,
-    )
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            ("start", "helo"),
+            r"POST /run at [^\n]*: script not found: helo\. [^\n]* `scriptctl scripts` lists .*",
+        ),
+        (
+            ("jobs", "--before=nope"),
+            r"GET /jobs\?[^\n]*: before: job not found: nope: begin again without before\.",
+        ),
+    ],
+)
+def test_a_refusal_says_what_to_do(url: str, command: tuple[str, ...], said: str) -> None:
+    result = scriptctl(url, *command)
+    assert re.fullmatch(rf"scriptctl: {said}\n", result.stderr.decode())
 
 
 def test_json_is_what_the_runner_says(runner: RunnerProcess, tmp_path: Path) -> None:
@@ -264,24 +271,17 @@ def test_the_token_is_sent_and_never_shown(tmp_path: Path) -> None:
             assert secret.encode() not in result.stdout + result.stderr
 
 
-def _completed(url: str, typed: str) -> list[str]:
-    words = typed.split(" ")
-    result = scriptctl(
-        url,
-        _SCRIPTCTL_COMPLETE="bash_complete",
-        COMP_WORDS=typed,
-        COMP_CWORD=str(len(words) - 1),
-    )
-    assert (result.returncode, result.stderr) == (0, b"")
-    return [line.partition(",")[2] for line in result.stdout.decode().split()]
-
-
-def test_a_shell_completes_ids_and_nothing_without_a_runner(runner: RunnerProcess) -> None:
-    job = runner.run("args")
-    assert _completed(runner.url, "scriptctl run l") == ["live", "limited", "lines"]
-    assert job["jobId"] in _completed(runner.url, "scriptctl logs job_")
-    assert _completed("", f"scriptctl --url {runner.url} run arg") == ["args"]
-    assert _completed(NOBODY, "scriptctl run l") == []
+@pytest.mark.parametrize(
+    ("shell", "expected"),
+    [("zsh", "plain\n--script=live\n_\n"), ("fish", "plain,--script=live\n")],
+)
+def test_an_option_is_completed_with_its_value(url: str, shell: str, expected: str) -> None:
+    """As these shells ask; they may not be here."""
+    words = "scriptctl jobs --script=liv"
+    place = "2" if shell == "zsh" else "--script=liv"
+    completing = {"_SCRIPTCTL_COMPLETE": f"{shell}_complete", "COMP_WORDS": words}
+    result = scriptctl(url, COMP_CWORD=place, **completing)
+    assert (result.returncode, result.stdout.decode()) == (0, expected)
 
 
 def test_the_library_needs_neither_click_nor_rich_and_the_command_says_so(url: str) -> None:

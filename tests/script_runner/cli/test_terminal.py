@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from scripts.runner_process import RunnerProcess
-from tests.script_runner.cli.scriptctl import Terminal, let_go, screen
+from tests.script_runner.cli.scriptctl import NOBODY, Terminal, let_go, screen
 
 
 def test_a_bar_shows_how_far_the_script_is_and_goes_without_a_trace(
@@ -71,3 +76,47 @@ def test_no_color_means_none(runner: RunnerProcess) -> None:
         shown[bool(variables)] = re.findall(r"\x1b\[(3\d|9\d)m", terminal.written)
     assert shown[False]
     assert not shown[True]
+
+
+@pytest.fixture
+def bash(url: str) -> Iterator[Terminal]:
+    """bash, which completes at the key Tab and shows the line `<as it is>` at Ctrl-G."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = ["bash", "--norc", "--noprofile", "-i"]
+    with Terminal(url, command=command, PATH=path, PS1="", HISTFILE="") as terminal:
+        terminal.type('eval "$(_SCRIPTCTL_COMPLETE=bash_source scriptctl)"\n')
+        show = 'echo "<$READLINE_LINE>"; READLINE_LINE='
+        terminal.type(f"""bind -x '"\\C-g": {show}'; echo rea""dy\n""")
+        terminal.shows("ready\r\n")
+        yield terminal
+
+
+def completed(bash: Terminal, typed: str) -> str:
+    before = len(bash.written)
+    bash.type(f"{typed}\t\x07")
+    bash.shows(">\r\n", after=before)
+    found = re.search(r"<(.*)>\r\n", bash.written[before:])
+    assert found
+    return found[1]
+
+
+def test_bash_completes_whatever_the_ids_are_and_however_they_are_typed(
+    bash: Terminal, runner: RunnerProcess
+) -> None:
+    job_id = runner.run("args")["jobId"]
+    for typed, expected in {
+        "scriptctl run liv": "scriptctl run live ",
+        f"scriptctl --url {runner.url} run liv": f"scriptctl --url {runner.url} run live ",
+        "scriptctl jobs --script=liv": "scriptctl jobs --script=live ",
+        f"scriptctl logs {job_id}": f"scriptctl logs {job_id} ",
+        f"scriptctl --url {NOBODY} run liv": f"scriptctl --url {NOBODY} run liv",
+    }.items():
+        assert completed(bash, typed) == expected
+    for typed, inserted in {
+        "odd": r"odd:it\'s\ \$\(a\)\ b",
+        "odd:": r"odd:it\'s\ \$\(a\)\ b",
+        r"odd:it\'s\ ": r"odd:it\'s\ \$\(a\)\ b",
+        '"odd:it': r'''"odd:it's \$(a) b"''',
+        "'odd": r"""'odd:it'\''s $(a) b'""",
+    }.items():
+        assert completed(bash, f"scriptctl run {typed}") == f"scriptctl run {inserted} "
