@@ -15,6 +15,7 @@ import yaml
 
 from scripts.demo import FLOW, ROOT, examples_served
 from scripts.flow.block import Block
+from scripts.flow.condition import Condition
 from scripts.flow.file import Flow, load_flow
 from scripts.flow.inputs import Connection, Constant
 
@@ -111,6 +112,19 @@ def test_when_every_script_goes_well_the_flow_goes_on(url: str) -> None:
 
     assert nodes["run-script-sync#3"]["outputs"]["stdout"].endswith("traffic is live\n")
     assert [nodes[f"get-job-logs#{number}"]["state"] for number in (1, 2)] == ["skipped"] * 2
+
+
+@pytest.mark.parametrize("code", [4, -1, None])
+def test_a_script_that_failed_or_has_no_exit_code_counts_as_failed(code: int | None) -> None:
+    nodes = load_flow(DEPLOY_REPORT).nodes
+    both, one = nodes["+condition#1"].block, nodes["+condition#2"].block
+    assert isinstance(both, Condition)
+    assert isinstance(one, Condition)
+
+    for codes in ({"web": code, "api": 0}, {"web": 0, "api": code}):
+        assert both.outputs({"args": ["traffic"], **codes}) == {}
+    assert one.outputs({"job_id": "j", "exit_code": code}) == {"failed": "j"}
+    assert nodes["+condition#3"].block == one
 
 
 def test_the_scripts_of_deploy_report_run_at_the_same_time() -> None:

@@ -166,7 +166,8 @@ def test_a_block_of_another_package_runs_on_an_executor_of_that_package(package:
     cancel = node("c", "none", job_id="j", script_runner_url="no url")
     cancel["task"] = "script-runner-proxy::cancel-job"
     package.block("who", "import sys\ndef main(params): return {'x': sys.path[-1]}\n", inputs=())
-    package.flow(node("w", "who"), cancel)
+    # The executor of the other package is the first, whose folder this one must not get.
+    package.flow(cancel, node("w", "who"))
 
     nodes = package.run_json()["nodes"]
 
