@@ -15,6 +15,10 @@ import yaml
 from scripts.blocks import BLOCKS, ROOT, load_block
 from tests.support.block_runner import manifest
 
+PACKAGE = "script-runner-proxy"
+SKILL = ROOT / "skills" / "script-runner" / "SKILL.md"
+PACKAGED_DOCUMENTS = [*sorted((ROOT / "scripts" / "package").glob("*.md")), SKILL]
+"""What whoever has the package reads of it."""
 PYTHON_TYPES = {"string": str, "number": float, "boolean": bool}
 LOCALES = ("en", "zh-CN")
 HANDLES = {
@@ -132,10 +136,14 @@ def test_the_package_lists_every_block_once_and_says_what_is_new() -> None:
     assert (ROOT / package["icon"]).read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_readme_has_a_row_for_each_block_with_its_handles() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", readme, re.MULTILINE))
+@pytest.mark.parametrize("document", PACKAGED_DOCUMENTS, ids=lambda path: path.name)
+def test_a_document_of_the_package_has_a_row_for_each_block_with_its_handles(
+    document: Path,
+) -> None:
+    row = re.compile(rf"^\| `(?:oo::{PACKAGE}::)?([a-z-]+)` \| (.+) \|$", re.MULTILINE)
+    rows = dict(row.findall(document.read_text(encoding="utf-8")))
     assert sorted(set(rows) & set(BLOCKS)) == BLOCKS
     for name in BLOCKS:
-        inputs, outputs = (re.findall(r"`([a-z_]+)`", cell) for cell in rows[name].split(" | "))
+        cells = rows[name].split(" | ")[-2:]
+        inputs, outputs = (re.findall(r"`([a-z_]+)`", cell) for cell in cells)
         assert (inputs, outputs) == HANDLES[name], name

@@ -13,13 +13,16 @@ from typing import Any
 import pytest
 import yaml
 
+from generated_client.models import RunRequest
 from scripts.demo import FLOW, ROOT, examples_served
 from scripts.flow.block import Block
 from scripts.flow.condition import Condition
 from scripts.flow.file import Flow, load_flow
 from scripts.flow.inputs import Connection, Constant
+from tests.docs.markdown import README, code_blocks, code_of, section_of
 
 DEPLOY_REPORT = ROOT / "flows" / "deploy-report"
+SKILL = ROOT / "skills" / "script-runner" / "SKILL.md"
 FLOWS = sorted(path.parent for path in ROOT.glob("flows/*/flow.oo.yaml"))
 NODE_SIZE = (400, 500)
 """What a node with five inputs takes on the canvas of OOMOL Studio, about, in pixels."""
@@ -133,6 +136,28 @@ def test_the_scripts_of_deploy_report_run_at_the_same_time() -> None:
     for number in (1, 2):
         inputs = flow.nodes[f"run-script-sync#{number}"].inputs.values()
         assert all(isinstance(one, Constant) for one in inputs)
+
+
+# -- the flow of the skill
+
+
+def test_the_flow_that_the_skill_shows_runs(url: str, tmp_path: Path) -> None:
+    (shown,) = code_blocks(SKILL, "yaml")
+    (tmp_path / "flow.oo.yaml").write_text(shown)
+
+    (node,) = run_flow(tmp_path, url).values()
+
+    assert node["outputs"]["stdout"] == "Hello, Ada!\n"
+
+
+def test_the_calls_that_the_skill_shows_are_those_of_the_readme() -> None:
+    (commands,) = code_blocks(SKILL, "sh")
+    run_script, *others = commands.splitlines()
+
+    (table,) = section_of(README, "Over HTTP").tables
+    assert set(others) <= {code_of(how)[0] for _, how in table[1:]}
+    body = RunRequest.from_dict(json.loads(run_script.split("'")[-2]))
+    assert (body.script_id, body.mode) == ("greet", "async")
 
 
 # -- every flow
