@@ -7,7 +7,7 @@ import { Jobs, link } from "./jobs.js";
 const SOON = 500, BUSY = 3000, IDLE = 15_000, HIDDEN = 60_000; // milliseconds from one request to the next
 const at = (id) => document.getElementById(id);
 const soon = () => [(delay = SOON), refresh()];
-let view, timer, trouble, seen, scripts = [], agents, delay = SOON;
+let view, timer, trouble, seen, here, scripts = [], agents, delay = SOON;
 
 function open() {
   const [path, given] = location.hash.slice(1).split("?");
@@ -50,6 +50,8 @@ function render() {
   show(at("main"), view.render());
   show(at("scripts"), [{ id: "" }, ...scripts].map(({ id, running, queued }) => h("li", { key: `script ${id}` },
     h("a", { href: link(id), "aria-current": id === script && "page" }, id || "All jobs", id && counts(running, queued)))));
+  const current = document.querySelector("nav [aria-current]");
+  if (current !== here) at("scripts").scrollLeft = (here = current)?.offsetLeft - 40; // in a narrow window they are one line
   at("agents").hidden = !agents?.length;
   show(at("agents"), [h("h2", {}, "Agents"), h("ul", {}, agents?.map(agent))]);
   const sum = (key) => scripts.reduce((total, each) => total + each[key], 0);

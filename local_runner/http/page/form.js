@@ -18,8 +18,8 @@ export class Form {
     if (!drafts.has(this.scriptId)) prefill(this.scriptId, maxItems ? [""] : []);
     this.fields = drafts.get(this.scriptId);
     const pattern = itemPattern !== ANYTHING && [" and matches ", h("code", {}, itemPattern)];
-    const most = maxItems === 1 ? "one argument" : `up to ${maxItems} arguments`;
-    const said = maxItems ? [`Takes ${most}. Each has at most ${itemMaxLength} characters`, pattern] : "Takes no arguments.";
+    const most = maxItems === 1 ? "one argument. It" : `up to ${maxItems} arguments. Each`;
+    const said = maxItems ? [`Takes ${most} has at most ${itemMaxLength} characters`, pattern || "."] : "Takes no arguments.";
     return h("form.card", { key: "form", "aria-label": `Run ${this.scriptId}`, onsubmit: (event) => this.#run(event) },
       h("p.muted", { id: "rule" }, said),
       this.fields.map((field, index) => this.#field(field, index, rule)),

@@ -30,7 +30,12 @@ SCRIPTS = {
 MARKUP = "<b>id</b>"
 DESCRIPTION = "</p><script>alert(5)</script>"
 RULES: dict[str, dict[str, Any]] = {
-    "markup": {"id": MARKUP, "description": DESCRIPTION, "maxConcurrent": 3},
+    "markup": {
+        "id": MARKUP,
+        "description": DESCRIPTION,
+        "maxConcurrent": 3,
+        "args": {"maxItems": 1},
+    },
     "print": {"args": {"maxItems": 3, "itemPattern": "^[a-z]+$", "itemMaxLength": 9}},
     "nothing": {"mode": "sync", "timeoutSec": 90, "args": {"maxItems": 0}},
 }
@@ -277,6 +282,9 @@ def test_nothing_that_a_script_prints_or_is_given_becomes_markup(
     expect(tab.locator("h1")).to_have_text(MARKUP)
     expect(tab.locator(".lead")).to_have_text(DESCRIPTION)
     expect(tab.locator("main")).to_contain_text("no time limit · at most 3 at once")
+    expect(tab.get_by_role("form")).to_contain_text(
+        "Takes one argument. It has at most 1024 characters."
+    )
     tab.get_by_text(argument).click()
 
     expect(tab.locator("#stderr")).to_have_text(f"{argument}\n<img src=x onerror=alert(1)>\n")
@@ -418,6 +426,7 @@ def test_it_can_be_read_light_and_dark_narrow_and_wide(
     for fragment in ("#jobs", "#script/print", f"#job/{job_id}"):
         tab.goto(f"{runner.url}/{fragment}")
         expect(tab.locator("main .badge").first).to_be_visible()
+        expect(tab.locator("nav [aria-current]")).to_be_in_viewport(ratio=1)
         texts = tab.evaluate(TEXTS)
         assert len(texts) > 10
         for text, *luminances in texts:
