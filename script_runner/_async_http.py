@@ -50,7 +50,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         self._pool = pool_of(
             httpcore.AsyncConnectionPool, httpcore.AsyncHTTPProxy, address, settings, AsyncBackend()
         )
-        self._origin = origin_of(address.url)
+        self._origin = origin_of(address)
         self._settings = settings
         self._is_closed = False
         self._sweeping: asyncio.Task[None] | None = None

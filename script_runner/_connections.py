@@ -149,10 +149,15 @@ def _tls() -> ssl.SSLContext:
         ) from None
 
 
-def origin_of(url: httpx.URL) -> httpcore.Origin:
+def origin_of(address: Address) -> httpcore.Origin:
     """What httpcore calls the server of a URL."""
+    url = address.url
     default = 443 if url.scheme == "https" else 80
-    return httpcore.Origin(url.raw_scheme, url.raw_host, url.port or default)
+    host = url.raw_host
+    if address.proxy is not None and b":" in host:
+        # httpcore asks a proxy for an IPv6 address without its brackets.
+        host = b"[%b]" % host
+    return httpcore.Origin(url.raw_scheme, host, url.port or default)
 
 
 def core_request(

@@ -72,7 +72,7 @@ class Transport(httpx.BaseTransport):
         self._pool = pool_of(
             httpcore.ConnectionPool, httpcore.HTTPProxy, address, settings, self._backend
         )
-        self._origin = origin_of(address.url)
+        self._origin = origin_of(address)
         self._idle: IdleConnections[httpcore.ConnectionInterface] = IdleConnections(settings)
         renew_after_fork(self)
 

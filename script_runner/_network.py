@@ -35,6 +35,11 @@ def _left(deadline: float | None, error: type[httpcore.TimeoutException]) -> flo
     return left
 
 
+def _certified(host: str | None) -> str | None:
+    """A host as its certificate names it: an IPv6 address has brackets on the way to a proxy."""
+    return host and host.strip("[]")
+
+
 class _Stream(httpcore.NetworkStream):
     def __init__(self, stream: httpcore.NetworkStream, backend: Backend) -> None:
         self._stream = stream
@@ -63,7 +68,8 @@ class _Stream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         left = _left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._backend)
+        name = _certified(server_hostname)
+        return _Stream(self._stream.start_tls(ssl_context, name, left), self._backend)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
@@ -178,7 +184,8 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
         left = _left(timeout, httpcore.ConnectTimeout)
-        return _AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, left))
+        name = _certified(server_hostname)
+        return _AsyncStream(await self._stream.start_tls(ssl_context, name, left))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

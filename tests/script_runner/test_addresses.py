@@ -259,7 +259,12 @@ def test_no_proxy_is_read_as_curl_reads_it(
 
 @pytest.mark.parametrize(
     ("variable", "host"),
-    [("HTTP_PROXY", "a.example"), ("http_proxy", "b.example"), ("ALL_PROXY", "c.example")],
+    [
+        ("HTTP_PROXY", "a.example"),
+        ("http_proxy", "b.example"),
+        ("ALL_PROXY", "c.example"),
+        ("HTTP_PROXY", "[fd00::1]"),
+    ],
 )
 def test_another_machine_is_asked_through_the_proxy(
     variable: str, host: str, server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch

@@ -335,21 +335,33 @@ def test_a_runner_without_tls_is_unreachable_by_https(connected: Connected) -> N
         refused.result()
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl here")
-def test_a_certificate_that_is_not_trusted_can_be_named(
-    connected: Connected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    certificate, key = tmp_path / "own.pem", tmp_path / "own.key"
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A file with a certificate that nobody trusts, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl here")
+    path = tmp_path / "own.pem"
     make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=own "
-    options = f"-addext subjectAltName=IP:127.0.0.1 -out {certificate} -keyout {key}"
+    options = f"-addext subjectAltName=IP:127.0.0.1,IP:fd00::1 -out {path} -keyout {path}.key"
     subprocess.run((make + options).split(), check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    path.write_bytes(path.read_bytes() + Path(f"{path}.key").read_bytes())
+    return path
 
+
+def secured(connection: socket.socket, certificate: Path) -> ssl.SSLSocket:
+    """The server's end of a connection with TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context.wrap_socket(connection, server_side=True)
+
+
+def test_a_certificate_that_is_not_trusted_can_be_named(
+    connected: Connected, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def serve() -> None:
         with contextlib.suppress(OSError):
             connection, _ = listener.accept()
-            with context.wrap_socket(connection, server_side=True) as secure:
+            with secured(connection, certificate) as secure:
                 secure.recv(65536)
                 secure.sendall(json_response(200, documented("getJob", "succeeded")))
 
@@ -414,6 +426,28 @@ def test_a_proxy_that_refuses_to_connect_is_an_unreachable_runner(
             connected("https://runner.example:3000").status("job_1")
     assert [request.method for request in proxy.requests] == ["CONNECT"]
     assert proxy.requests[0].target == "runner.example:3000"
+
+
+def test_an_ipv6_address_is_reached_with_tls_through_a_proxy(
+    connected: Connected, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tunnel() -> bytes:
+        connection, _ = listener.accept()
+        asked = connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with secured(connection, certificate) as secure:
+            secure.recv(65536)
+            secure.sendall(json_response(200, documented("getJob", "succeeded")))
+        return asked
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        asked = threads.submit(tunnel)
+        job_id = documented("getJob", "succeeded")["jobId"]
+        assert connected("https://[fd00::1]:3000").status(job_id).status == "succeeded"
+    head = b"CONNECT [fd00::1]:3000 HTTP/1.1\r\nHost: [fd00::1]:3000\r\n"
+    assert asked.result().startswith(head)
 
 
 def test_a_proxy_that_repeats_its_credentials_is_shown_without_them(
