@@ -1,8 +1,8 @@
 """The YAML that OOMOL's engine reads, and the JSON that it makes of a value.
 
 The engine (oomol/oocana-rust) reads YAML 1.2 with serde_yaml 0.9, and the rules are those of its
-`de.rs`. PyYAML composes the document here; what its own YAML 1.1 would make of a scalar (`on`,
-`12:30`, `0o17`) counts nowhere.
+`de.rs`. Both stand on libyaml, which PyYAML composes the document with here; what its own YAML 1.1
+would make of a scalar (`on`, `12:30`, `0o17`) counts nowhere.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ _PATTERNS = {
 """What a plain scalar looks like that is no string, and how it begins."""
 _BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 _LINE_SEPARATORS = str.maketrans("", "", "\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGERS_OF_64_BITS = range(-(2**63), 2**64)
 _INTEGERS_OF_128_BITS = range(-(2**127), 2**128)
 _DEEPEST = 126
@@ -45,16 +44,8 @@ class FlowFileError(Exception):
     """A flow or block manifest that cannot be run; the message names the file and the place."""
 
 
-class _EngineLoader(yaml.SafeLoader):
+class _EngineLoader(yaml.CSafeLoader):
     """Knows the plain scalars of the engine's YAML, of which the rest is text."""
-
-    def compose_scalar_node(self, anchor: dict[Any, yaml.Node]) -> yaml.ScalarNode:
-        """Refuse half a character, which JSON writes for one beyond 16 bits."""
-        node = super().compose_scalar_node(anchor)
-        if _SURROGATE.search(node.value):
-            problem = "a character is written as two escapes, \\ud… and \\ud…: write it as itself"
-            raise yaml.composer.ComposerError(None, None, problem, node.start_mark)
-        return node
 
 
 _EngineLoader.yaml_implicit_resolvers = {}

@@ -19,6 +19,7 @@ from tests.flows.package import NODE, VALUES, A, Package, b_with, entry, node
     ("written", "value"),
     [
         ("on", "on"),
+        ("\ton", "on"),
         ("12:30", "12:30"),
         ("2024-01-01", "2024-01-01"),
         ("007", "007"),

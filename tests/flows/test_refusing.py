@@ -153,7 +153,7 @@ def test_a_manifest_that_the_engine_refuses_is_refused(
         ("[" * 130 + "]" * 130, "is nested deeper than OOMOL reads"),
         ("[" * 3000 + "]" * 3000, "is nested deeper than OOMOL reads"),
         # As JSON writes an emoji.
-        (r'"\ud83d\ude00"', "a character is written as two escapes"),
+        (r'"\ud83d\ude00"', "found invalid Unicode character escape code"),
         ("a: b", "is not YAML that OOMOL reads"),
     ],
 )
