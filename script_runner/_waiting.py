@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from generated_client.models import Job
@@ -209,5 +210,7 @@ class _Waiting:
 def _is_final(error: ScriptRunnerError) -> bool:
     """Whether the runner has said no, which it will say the next time, too."""
     if isinstance(error, RequestRejected):
+        if error.status_code == HTTPStatus.NOT_FOUND and error.code is None:
+            return False  # a proxy has no route while the runner behind it restarts
         return error.status_code < 500 and error.status_code not in PASSING_STATUS_CODES
     return isinstance(error, InvalidInput)

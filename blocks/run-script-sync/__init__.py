@@ -31,15 +31,16 @@ def main(params: Inputs, context: Context) -> Outputs:
     job = runner.call(
         run_script, body=body, returns=Job, timeout=runner.settings.sync_run_seconds
     )
-    stdout = runner.output(job, "stdout")
-    stderr = words.with_reason(job, runner.output(job, "stderr"))
+    stdout, log = runner.output(job, "stdout"), runner.output(job, "stderr")
+    stderr = words.with_reason(job, log)
+    cut = words.truncated_streams(job, {"stdout": stdout, "stderr": log})
     node.show_output(context, stdout, stderr)
-    node.warn_of_job(context, job)
+    node.warn_of_job(context, job, cut)
     return {
         "stdout": stdout,
         "stderr": stderr,
         "exit_code": -1 if job.code is None else job.code,
         "status": words.status_of(job),
         "job_id": job.job_id,
-        "truncated": bool(words.truncated_streams(job)),
+        "truncated": bool(cut),
     }

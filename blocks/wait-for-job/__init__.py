@@ -28,7 +28,7 @@ def main(params: Inputs, context: Context) -> Outputs:
         on_poll=watch.on_poll,
         max_lines=node.MAX_LINES,
     )
-    node.warn_of_job(context, job)
+    node.warn_of_job(context, job, words.truncated_streams(job))
     return {
         "status": words.status_of(job),
         "exit_code": words.exit_code_of(job),

@@ -48,9 +48,9 @@ class Job:
     stderr_size: int
     """ Bytes of stderr in the log; grows while the job runs. """
     stdout_truncated: bool
-    """ The log of stdout reached `maxLogBytesPerStream` and the rest was thrown away. """
+    """ Not all of stdout is in its log, mostly because that reached `maxLogBytesPerStream`. """
     stderr_truncated: bool
-    """ The log of stderr reached `maxLogBytesPerStream` and the rest was thrown away. """
+    """ Not all of stderr is in its log, mostly because that reached `maxLogBytesPerStream`. """
     stdout_preview: str
     """ The last `previewMaxBytes` (4096 by default) bytes of stdout, decoded as UTF-8 with U+FFFD
     for what cannot be. It is the whole of stdout only when its UTF-8 length equals

@@ -26,7 +26,7 @@ class LogPage:
     total_size: int
     """ Bytes in the log now. """
     truncated: bool
-    """ The log reached `maxLogBytesPerStream` and the rest was thrown away. """
+    """ Not all of the stream is in the log, mostly because that reached `maxLogBytesPerStream`. """
     data: str
     """ The bytes from `offset` to `nextOffset`, decoded alone as UTF-8 with U+FFFD for what cannot be. """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)

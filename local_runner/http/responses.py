@@ -57,6 +57,12 @@ def accepted_job(job: LiveJob) -> AcceptedJob:
 
 def log_page(record: JobRecord, stream: str, page: Page) -> LogPage:
     """A page as `getJobLogs` returns it."""
+    if stream == "stdout":
+        size, truncated = record.stdout_size, record.stdout_truncated
+    else:
+        size, truncated = record.stderr_size, record.stderr_truncated
+    # Somebody has deleted or cut the file.
+    is_short = record.has_ended and page.total_size < size
     return LogPage(
         ok=True,
         job_id=record.job_id,
@@ -64,6 +70,6 @@ def log_page(record: JobRecord, stream: str, page: Page) -> LogPage:
         offset=page.offset,
         next_offset=page.next_offset,
         total_size=page.total_size,
-        truncated=record.stdout_truncated if stream == "stdout" else record.stderr_truncated,
+        truncated=truncated or is_short,
         data=page.data,
     )

@@ -213,6 +213,8 @@ class Scheduler:
         job.record = ended
         job.settled.set()
         self._recorder.forget(job)
+        # As safe as its acceptance: else it would run after a loss of power.
+        await self._store.sync()
 
     async def stop(self) -> None:
         """End the running scripts as a cancel would; queued jobs stay queued for the next start.

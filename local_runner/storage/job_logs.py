@@ -103,9 +103,10 @@ class LogWriter:
         self.truncated = True
 
     def drop_waiting(self) -> int:
-        """Throw away what waits; returns how much that was."""
+        """Throw away what is not written; returns how much of it waited."""
         dropped = sum(map(len, self.waiting))
         self.waiting = []
+        self.truncated = self.truncated or self.size > self.file.size
         self.size = self.file.size
         return dropped
 
@@ -187,6 +188,7 @@ class JobLogs:
     def write(self, stream: Stream, data: bytes) -> None:
         """Take what the script printed; it is written soon, or thrown away after a failure."""
         if self.failure is not None:
+            self.streams[stream].truncated = True
             return
         self._waiting_bytes += self.streams[stream].write(data)
         if not self._waiting_bytes or self._turn.locked():

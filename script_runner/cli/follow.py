@@ -75,13 +75,14 @@ def _left(job_id: str | None) -> str:
 def _to_say(job: Job, end_of_stderr: str) -> list[str]:
     """What neither the output of a job nor its exit code says."""
     sentences = [
-        f"{job.job_id} wrote more to {stream} than the runner keeps (maxLogBytesPerStream)"
+        f"{job.job_id}: the runner has not kept all of {stream} (maxLogBytesPerStream)"
         for stream in STREAMS
         if output_of(job, stream)[2]
     ]
     why = why_without_exit_code(job)
     if reason := reason_in_preview(job, end_of_stderr):
-        sentences.append(f"{job.job_id}: {reason}")
+        # The reference server says it again for each piece that it could not write.
+        sentences.append(f"{job.job_id}: {reason.splitlines()[-1]}")
     elif why is not None:
         sentences.append(why)
     return sentences

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 
 from generated_client.models import Job, LogPage
 from script_runner._settings import DEFAULT_PAGE_BYTES
+from script_runner._status import Status
 from script_runner.errors import InvalidResponse
 
 Stream = Literal["stdout", "stderr"]
@@ -156,7 +157,7 @@ class Log:
         )
 
     def text(
-        self, start: int, end: int, *, is_known: bool = False
+        self, start: int, end: int, *, is_known: bool = False, first: Page | None = None
     ) -> Reading[tuple[str, Page | None]]:
         """The text of a part of a log, exactly as one decoder over all its bytes would give it.
 
@@ -164,6 +165,7 @@ class Log:
             start: The first byte; the beginning of the log or of a line.
             end: The byte after the last one; at most the size of the log.
             is_known: Whether it was read before; else one page is seen before others are asked for.
+            first: The first page of it, if that is there already.
 
         Returns:
             The text, and the last page it came from.
@@ -178,7 +180,8 @@ class Log:
             limit = min(self.page_bytes, end - start)
             # Behind a page that is cut inside a character another one follows than was expected.
             next_limit = min(self.page_bytes, end - start - limit) if are_whole else 0
-            page = yield from self.page(start, limit, next_limit)
+            page = first or (yield from self.page(start, limit, next_limit))
+            first = None
             if page.total_size < end:
                 raise self.has_shrunk(end, page.total_size)
             page = yield from self.whole_characters(page, end)
@@ -201,12 +204,25 @@ def read_output(log: Log, job: Job) -> Reading[str]:
     It is the preview if that is complete: as long in UTF-8 as the log in bytes, nothing thrown
     away, and nothing in it that could not be decoded (if a preview begins inside a character its
     length may equal that of the log by chance). Else it is read from the log.
+
+    The log may be shorter than the job says, by what did not fit on a disk; see `is_short`. One
+    that is empty is gone.
     """
     preview, size, truncated = output_of(job, log.stream)
     if not truncated and len(preview.encode()) == size and REPLACEMENT not in preview:
         return preview
-    text, _ = yield from log.text(0, size)
+    first: Page | None = None
+    if size:
+        first = yield from log.page(0, min(log.page_bytes, size))
+        size = min(size, max(0, first.total_size)) or size
+    text, _ = yield from log.text(0, size, first=first)
     return text
+
+
+def is_short(job: Job, stream: Stream, text: str) -> bool:
+    """Whether the text of a whole log has fewer bytes than the job says that there are in it."""
+    # What stands for bytes that cannot be decoded is never shorter than they are.
+    return len(text.encode()) < output_of(job, stream)[1]
 
 
 def output_of(job: Job, stream: Stream) -> tuple[str, int, bool]:
@@ -225,11 +241,15 @@ def reason_in_preview(job: Job, stderr: str) -> str:
         stderr: The whole of its stderr.
 
     Returns:
-        The reason; empty if there is none, or if the preview is of output that was thrown away.
+        The reason; empty if there is none.
     """
     # A preview may begin inside a character.
     preview = job.stderr_preview.lstrip(REPLACEMENT)
-    if job.stderr_truncated or stderr.endswith(preview):
+    if stderr.endswith(preview):
         return ""
+    if job.stderr_truncated:
+        # It is of output that was thrown away, but for its end if there is no exit code.
+        is_failed = job.status == Status.FAILED and job.code == -1
+        return preview.rstrip("\n").rpartition("\n")[2] if is_failed else ""
     end = stderr[-REASON_ANCHOR_CHARACTERS:]
     return (preview.rpartition(end)[2] if end else preview).strip("\n")

@@ -8,7 +8,6 @@ from typing import Any, Literal, Protocol
 from generated_client.models import Job
 from script_runner._status import Status
 from script_runner.logs import Stream
-from script_runner.oomol.words import truncated_streams
 
 PREVIEW_CHARACTERS = 20_000
 """The most text a preview shows, its end; a preview is sent with every run of the block."""
@@ -43,11 +42,12 @@ def show_output(context: Context, *texts: str) -> None:
 
 
 def warn_if_cut(context: Context, job_id: str, streams: Sequence[str]) -> None:
-    """Warn that the runner threw away output of these streams of a job, if there are any."""
+    """Warn that the runner has not kept all of these streams of a job, if there are any."""
     if streams:
         context.send_warning(
             f"The {' and '.join(streams)} of job {job_id} is cut: the runner keeps only the first "
-            "bytes of a log (maxLogBytesPerStream in its config.json)."
+            "bytes of a log (maxLogBytesPerStream in its config.json), nothing that comes after "
+            "the end of the script, and nothing that does not fit on its disk."
         )
 
 
@@ -60,10 +60,10 @@ def warn_if_timed_out(context: Context, job: Job) -> None:
         )
 
 
-def warn_of_job(context: Context, job: Job) -> None:
-    """Warn of what the outputs of a job do not say: it timed out, or its output was cut."""
+def warn_of_job(context: Context, job: Job, cut: Sequence[str]) -> None:
+    """Warn of what the outputs of a job do not say: it timed out, or these streams are cut."""
     warn_if_timed_out(context, job)
-    warn_if_cut(context, job.job_id, truncated_streams(job))
+    warn_if_cut(context, job.job_id, cut)
 
 
 class Watch:

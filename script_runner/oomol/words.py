@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from generated_client.models import Job
 from script_runner._explain import Hints
 from script_runner._status import Status, has_ended
-from script_runner.logs import STREAMS, Stream, output_of, reason_in_preview
+from script_runner.logs import STREAMS, Stream, is_short, output_of, reason_in_preview
 
 BLOCK_HINTS = Hints(
     url="script_runner_url",
@@ -39,9 +42,18 @@ def exit_code_of(job: Job) -> int | None:
     return job.code if status_of(job) in ("completed", "failed") else None
 
 
-def truncated_streams(job: Job) -> list[Stream]:
-    """The streams of a job whose log was full, so that the runner threw the rest away."""
-    return [stream for stream in STREAMS if output_of(job, stream)[2]]
+def truncated_streams(job: Job, texts: Mapping[Stream, str] = MappingProxyType({})) -> list[Stream]:
+    """The streams of a job of which the runner has not kept all.
+
+    Args:
+        job: The job, ended.
+        texts: The whole logs of those that were read: one may be shorter than the job says.
+    """
+    return [
+        stream
+        for stream in STREAMS
+        if output_of(job, stream)[2] or (stream in texts and is_short(job, stream, texts[stream]))
+    ]
 
 
 def cancel_result(job: Job) -> tuple[bool, str]:

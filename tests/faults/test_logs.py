@@ -82,11 +82,11 @@ BAD_PAGES: dict[str, BadPage] = {
 
 def shrunk(place: Place, name: str, limit: int) -> str:
     """What is said of a log whose pages say that it has become shorter."""
-    is_known = bool(place.healthy) or place.block == "run-script-sync"
+    is_known = bool(place.healthy)
     if name == "have a negative size":
+        is_known = is_known or place.block == "run-script-sync"
         return f" has shrunk from {SIZE if is_known else 0} to -5 bytes"
-    read = 0 if is_known and not place.healthy else limit
-    return f" has shrunk from {SIZE - (not is_known)} to {SIZE - 1 - read} bytes"
+    return f" has shrunk from {SIZE - (not is_known)} to {SIZE - 1 - limit} bytes"
 
 
 class Log:
@@ -173,3 +173,35 @@ def test_a_log_that_is_said_to_be_huge_and_comes_byte_by_byte_is_given_up_at_onc
             f"bytes from 0, got 0 to 1 of {10**12}. Is this a script-runner?"
         )
         assert len(server.requests) <= 2
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("page_bytes", [64, 1024])
+def test_a_log_that_lacks_what_did_not_fit_on_a_disk_is_given_with_the_reason(
+    stream: str, page_bytes: int
+) -> None:
+    """The reference server counts in the size of a job what it could not write."""
+    change(page_bytes=page_bytes)
+    reason = f"{stream} log write error: ENOSPC: no space left on device, write"
+
+    def respond(request: Request) -> Iterator[Step]:
+        if kind_of(request) == LOGS:
+            is_short = wanted_page(request)[0] == stream
+            yield json_response(200, page_for(request, RAW if is_short else b""))
+            return
+        previews = {"stdoutPreview": "", "stderrPreview": f"\n{reason}"}
+        sizes = {"stdoutSize": 0, "stderrSize": 0, f"{stream}Size": SIZE + 99}
+        job = documented("getJob", "succeeded") | {"jobId": "job_1"}
+        yield json_response(200, job | previews | sizes)
+
+    place = PLACES["run-script-sync, its output"]
+    with MisbehavingServer(respond) as server:
+        tried = place.try_at(server.url)
+
+    assert tried.outputs is not None, tried.error
+    wanted = {"stdout": "", "stderr": "", stream: RAW.decode()}
+    assert tried.outputs["stdout"] == wanted["stdout"]
+    assert tried.outputs["stderr"] == f"{wanted['stderr']}{reason}\n"
+    assert (tried.outputs["status"], tried.outputs["truncated"]) == ("completed", True)
+    (warning,) = tried.context.warnings
+    assert warning.startswith(f"The {stream} of job job_1 is cut: ")

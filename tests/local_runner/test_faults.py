@@ -76,12 +76,27 @@ def test_a_job_goes_on_without_its_log_folder(runner: RunnerProcess, tmp_path: P
     assert_works(runner)
 
 
+@pytest.mark.parametrize("left", [b"", b"hel"])
+def test_pages_of_a_log_that_somebody_has_cut_say_so(runner: RunnerProcess, left: bytes) -> None:
+    job = runner.run("hello")
+    page = f"/jobs/{job['jobId']}/logs"
+    whole = runner.http.get(page).json()
+
+    (runner.folder / "logs" / job["stdoutRef"]).write_bytes(left)
+
+    cut = runner.http.get(page).json()
+    assert [whole["data"], cut["data"]] == ["hello\n", left.decode()]
+    assert [whole["truncated"], cut["truncated"]] == [False, True]
+    assert not runner.http.get(page, params={"stream": "stderr"}).json()["truncated"]
+
+
 @needs_prlimit
 def test_a_script_whose_log_cannot_be_written_is_ended_and_says_why(runner: RunnerProcess) -> None:
     with full_disk(runner, most_bytes=200_000):
         job = runner.run("prints-much")
 
     assert (job["status"], job["code"], job["stdoutSize"]) == ("failed", -1, 200_000)
+    assert (job["stdoutTruncated"], job["stderrTruncated"]) == (True, False)
     assert job["stderrPreview"] == f"the log could not be written: {os.strerror(errno.EFBIG)}\n"
     assert runner.log(job["jobId"]) == "x" * 65536
     assert runner.job(job["jobId"]) == job

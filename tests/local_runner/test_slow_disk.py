@@ -282,6 +282,22 @@ async def test_a_job_that_does_not_get_to_the_disk_is_refused_and_ended(
         assert job["status"] == "canceled"
 
 
+async def test_a_cancel_of_a_job_that_waits_is_on_the_disk_before_it_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, SCRIPTS, maxConcurrent=1) as runner:
+        await run(runner, "waits", str(tmp_path / "begun"), mode="async")
+        job_id = (await run(runner, "prints", mode="async"))["jobId"]
+        disk = HangingDisk(monkeypatch, database, "fsync")
+        cancel = asyncio.create_task(request(runner, "POST", f"/jobs/{job_id}/cancel"))
+        await until(disk.hangs.is_set)
+        seen = await request(runner, "GET", f"/jobs/{job_id}")
+        assert not cancel.done()
+
+        disk.let_go()
+        assert [(await cancel)["status"], seen["status"]] == ["canceled", "canceled"]
+
+
 @pytest.mark.parametrize("preview", ["x" * 1024 * 1024, "😀" * 256 * 1024], ids=["ascii", "emoji"])
 async def test_long_previews_do_not_make_the_journal_long(tmp_path: Path, preview: str) -> None:
     store = Store(tmp_path / "jobs.sqlite3")

@@ -277,6 +277,7 @@ PASSING: dict[str, Action | bytes] = {
     "closed": Action.CLOSE,
     "unavailable": json_response(503, documented("getJob", "stopping")),
     "a proxy's error": http_response(502, b"<p>"),
+    "a proxy without a route": http_response(404, b"404 page not found\n"),
     "an error of the runner": json_response(500, documented("getJob", "internal-error")),
     "too many requests": http_response(429),
     "a page of HTML": http_response(200, b"<p>starting"),

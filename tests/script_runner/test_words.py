@@ -136,6 +136,17 @@ def test_the_streams_that_are_cut_are_named(stdout: bool, stderr: bool, streams:
     assert truncated_streams(job) == streams
 
 
+@pytest.mark.parametrize(
+    ("text", "size", "streams"),
+    [("日", 3, []), ("日", 4, ["stderr"]), ("\ufffd", 1, []), ("", 1, ["stderr"])],
+)
+def test_a_log_that_is_shorter_than_its_job_says_is_cut(
+    text: str, size: int, streams: list[str]
+) -> None:
+    job = documented_job(stdoutSize=9, stderrSize=size)
+    assert truncated_streams(job, {"stderr": text}) == streams
+
+
 REASON = "the log could not be written: No space left on device"
 
 
@@ -166,6 +177,15 @@ def test_a_reason_that_is_only_in_the_preview_stands_at_the_end_of_stderr(
     assert with_reason(job, log) == wanted
 
 
-def test_output_that_was_thrown_away_is_no_reason() -> None:
-    job = documented_job("failed", stderrPreview="last\n", stderrSize=5, stderrTruncated=True)
-    assert with_reason(job, "first") == "first"
+@pytest.mark.parametrize(
+    ("code", "preview", "wanted"),
+    [
+        (3, "last\n", "first"),
+        (-1, f"last\n\n{REASON}\n", f"first\n{REASON}\n"),
+        (-1, f"last{REASON[0]}\n{REASON}", f"first\n{REASON}\n"),
+        (-1, "first", "first"),
+    ],
+)
+def test_output_that_was_thrown_away_is_no_reason(code: int, preview: str, wanted: str) -> None:
+    thrown_away = {"stderrPreview": preview, "stderrSize": 5, "stderrTruncated": True}
+    assert with_reason(documented_job("failed", code=code, **thrown_away), "first") == wanted
