@@ -29,6 +29,9 @@ from local_runner.cluster.messages import (
 CONFIRM_SECONDS = 2.0
 MAX_AGE_SECONDS = 3600
 
+NO_MESSAGE_CODE = 10037
+"""`err_code` of the brokers' "no message found"."""
+
 
 async def make_stream(client: Client, replicas: int) -> None:
     """Make the stream, or set it right.
@@ -69,11 +72,24 @@ async def refused(link: Link, subject: str, hello: bytes) -> str | None:
 
 
 async def last_hello(link: Link, agent: AgentId) -> Hello | None:
-    """The last hello of an agent in the stream; None if it cannot be told now, or there is none."""
+    """The last hello of an agent in the stream.
+
+    Returns:
+        None if the stream has none: it is younger than that, or has lost it.
+
+    Raises:
+        BrokerAway: If it cannot be told now.
+    """
     wanted = json.dumps({"last_by_subj": front_subject(agent, "hello")}).encode()
     subject = f"$JS.API.STREAM.MSG.GET.{LEASES}"
     try:
         response = json.loads(await link.request(subject, wanted, CONFIRM_SECONDS))
-        return parse(Hello, base64.b64decode(response["message"]["data"]))
-    except (BrokerAway, MalformedMessage, ValueError, KeyError, TypeError):
+        if response.get("error", {}).get("err_code") == NO_MESSAGE_CODE:
+            return None
+        data = base64.b64decode(response["message"]["data"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BrokerAway("the brokers do not tell the last hello of an agent") from error
+    try:
+        return parse(Hello, data)
+    except MalformedMessage:
         return None

@@ -99,7 +99,7 @@ class Reception:
         if state.hello is None and hello.protocol != PROTOCOL:
             log.event("error", message=f"agent {agent.name} is of another version: upgrade it")
         slots = state.slots(now)
-        state.hello, state.heard = hello, now
+        state.take(hello, now)
         if state.catalog is None or state.catalog.digest != hello.catalog:
             self._voice.tell(agent, Tell(what="describe"))
         if hello.lease_seconds != self._cluster.lease_seconds:

@@ -26,16 +26,46 @@ class AgentState:
     Attributes:
         id: Which it is.
         heard: When it was heard last, by the clock of the front.
+        alive: When it may have been alive last, as far as front and brokers know.
         hello: What it said then; None before its first hello.
+        lease_seconds: The lease that it keeps.
+        asked: Whether the brokers were asked for its last hello since it was heard.
+        stored: What they had then, or None.
         catalog: What it can run; None until it has said so.
         is_gone: Whether it is no more.
     """
 
     id: AgentId
     heard: float
+    alive: float
     hello: Hello | None = None
+    lease_seconds: float = 0.0
+    asked: bool = False
+    stored: Hello | None = None
     catalog: Catalog | None = None
     is_gone: bool = False
+
+    def take(self, hello: Hello, now: float) -> None:
+        """Note a hello that was heard."""
+        self.hello, self.heard, self.alive = hello, now, now
+        self.lease_seconds = hello.lease_seconds
+        self.asked, self.stored = False, None
+
+    def note_stored(self, hello: Hello | None, now: float) -> None:
+        """Note the last hello that the brokers have, or that they have none.
+
+        What is new in that counts from now: it may have been said just before. Where there is
+        none, there may have been one that was lost.
+        """
+        if hello is None:
+            is_new = self.stored is not None or not self.asked
+        else:
+            known = [known.serial for known in (self.hello, self.stored) if known]
+            is_new = hello.serial > max(known, default=0)
+            self.lease_seconds = max(self.lease_seconds, hello.lease_seconds)
+        if is_new:
+            self.alive = now
+        self.asked, self.stored = True, hello
 
     def is_present(self, now: float) -> bool:
         """Whether it was heard lately."""
@@ -81,7 +111,7 @@ class Roster:
 
     def expect(self, agent: AgentId, now: float) -> AgentState:
         """What is known of an agent; one that was never heard counts as heard now."""
-        return self._agents.setdefault(agent, AgentState(agent, now))
+        return self._agents.setdefault(agent, AgentState(agent, now, now))
 
     def remove(self, agent: AgentId) -> None:
         """Forget an agent."""

@@ -6,7 +6,7 @@ import asyncio
 
 from local_runner import log
 from local_runner.cluster.lease import Contact, is_dead
-from local_runner.cluster.link import Link
+from local_runner.cluster.link import BrokerAway, Link
 from local_runner.cluster.messages import Tell
 from local_runner.cluster.quorum import last_hello
 from local_runner.cluster.reception import Reception
@@ -93,24 +93,26 @@ class Watch:
 
     async def _judge(self, state: AgentState) -> None:
         """Call the jobs of an agent lost if it must be dead."""
-        if not self._looks_dead(state):
+        now = self._now()
+        if state.is_present(now) or self.contact.since(now) is None:
             return
         if self._cluster.replicas > 1:
-            # The brokers may have heard it although we have not.
-            hello = await last_hello(self._link, state.id)
-            if hello is None:
+            # The brokers may hear it although we do not. Asked from its first silence on, so that
+            # what they heard last does not count from much later than it was said.
+            try:
+                stored = await last_hello(self._link, state.id)
+            except BrokerAway:
                 return
-            self._reception.take_hello(state.id, hello)
-            if not self._looks_dead(state):
-                return
+            state.note_stored(stored, self._now())
+        if not self._looks_dead(state):
+            return
         lost = self._remotes.lose_all(state.id, f"{state.id.name} was not heard any more")
         log.event("agent_lost", agent=state.id.name, lost_jobs=lost)
 
     def _looks_dead(self, state: AgentState) -> bool:
         now = self._now()
-        kept = state.hello.lease_seconds if state.hello else 0.0
-        lease = max(self._cluster.lease_seconds, kept)
-        return is_dead(now, state.heard, self.contact.since(now), lease, self._grace)
+        lease = max(self._cluster.lease_seconds, state.lease_seconds)
+        return is_dead(now, state.alive, self.contact.since(now), lease, self._grace)
 
     async def _note_lacking(self) -> None:
         """Say now and then that jobs wait for an agent that is not there."""

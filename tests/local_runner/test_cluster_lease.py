@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from local_runner.cluster.lease import HEARD_SECONDS, MARGIN_SECONDS, Contact, Lease, is_dead
+from local_runner.cluster.messages import PROTOCOL, AgentId, Hello
+from local_runner.cluster.roster import AgentState
 
 LEASE, GRACE = 10.0, 2.0
 DEAD_AFTER = LEASE + GRACE + MARGIN_SECONDS
@@ -48,3 +50,19 @@ def test_after_a_break_of_its_own_a_front_waits_as_long_again(silence: float) ->
 
 def test_a_front_that_has_not_heard_the_broker_calls_nobody_dead() -> None:
     assert not is_dead(1000, 0, Contact().since(1000), LEASE, GRACE)
+
+
+def test_what_the_brokers_heard_last_of_an_agent_counts_from_when_it_was_new() -> None:
+    def hello(serial: int) -> Hello:
+        return Hello(protocol=PROTOCOL, serial=serial, slots=1, catalog="")
+
+    state = AgentState(AgentId.new("one"), 0, 0)
+    state.take(hello(5), 10)
+    looks = [(13, 5, 10), (14, 6, 14), (15, 6, 14), (16, None, 16), (17, None, 16), (18, 7, 18)]
+    for now, stored, alive in looks:
+        state.note_stored(hello(stored) if stored else None, now)
+        assert state.alive == alive, now
+    assert not state.is_present(18)
+    state.take(hello(9), 20)
+    state.note_stored(None, 24)
+    assert state.alive == 24

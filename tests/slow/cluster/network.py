@@ -42,19 +42,20 @@ class Network:
         ip("-n", space, "link", "set", "lo", "up")
         port = ("link", "add", f"p{number}", "type", "veth", "peer", "name", "eth0", "netns", space)
         ip("-n", self._hub, *port)
+        ip("-n", self._hub, "link", "set", f"p{number}", "master", "br0")
         self.heal(name)
-        ip("-n", self._hub, "link", "set", f"p{number}", "up")
         ip("-n", space, "addr", "add", f"{address}/24", "dev", "eth0")
         ip("-n", space, "link", "set", "eth0", "up")
         return address
 
     def cut(self, name: str) -> None:
         """Cut the link of a machine: nothing arrives, and nobody is told."""
-        ip("-n", self._hub, "link", "set", f"p{self._machines[name]}", "nomaster")
+        # Taken off the bridge only, it would still hear what is for the bridge's own address.
+        ip("-n", self._hub, "link", "set", f"p{self._machines[name]}", "down")
 
     def heal(self, name: str) -> None:
         """Mend the link of a machine."""
-        ip("-n", self._hub, "link", "set", f"p{self._machines[name]}", "master", "br0")
+        ip("-n", self._hub, "link", "set", f"p{self._machines[name]}", "up")
 
     def on(self, name: str) -> list[str]:
         """What to put before a command that is to run on a machine."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import nats
 import nats.errors
+import psutil
 import pytest
 
 from local_runner.cluster.messages import LEASES
@@ -128,14 +129,40 @@ def test_scripts_of_a_minority_of_the_brokers_are_dead_when_their_jobs_fail(
 
         network.cut("b2")
 
-        # The front may have been on the broker that is cut off, and has to find another one first.
-        job = cluster.front.ended(jobs["far"], 2 * LOST_SECONDS)
+        job = cluster.front.ended(jobs["far"], LOST_SECONDS)
         assert (job["status"], job["code"]) == ("failed", -1)
         assert processes_of(jobs["far"]) == []
         assert cluster.front.job(jobs["near"])["status"] == "running"
         network.heal("b2")
         cluster.front.cancel(jobs["near"])
         assert cluster.front.ended(jobs["near"])["status"] == "canceled"
+
+
+async def forget_hellos(broker: Broker) -> None:
+    """Have the brokers lose the leases."""
+    client = await nats.connect(broker.url)
+    await client.jetstream().purge_stream(LEASES)
+    await client.close()
+
+
+def test_jobs_of_a_dead_agent_fail_though_the_brokers_have_no_hello_of_it(tmp_path: Path) -> None:
+    brokers = three_brokers(tmp_path, ["127.0.0.1"] * 3, [[], [], []])
+    with Cluster(
+        tmp_path,
+        traced(tmp_path),
+        keys={"leaseSeconds": 15, "replicas": 3},
+        runner={"killGraceSeconds": 1},
+        brokers=brokers,
+    ) as cluster:
+        job_id = begun(cluster, "deaf")
+        wait_until(lambda: asyncio.run(are_in_step(brokers)), LOST_SECONDS)
+
+        psutil.Process(cluster.agents["one"].pid).suspend()
+        asyncio.run(forget_hellos(brokers[0]))
+
+        job = cluster.front.ended(job_id, LOST_SECONDS)
+        assert (job["status"], job["code"]) == ("failed", -1)
+        assert processes_of(job_id) == []
 
 
 async def are_in_step(brokers: list[Broker]) -> bool:
