@@ -97,6 +97,8 @@ _MAY_RUN = "The script may have been started: look at the runner's jobs before y
 
 _FROM_PROXIES = frozenset(
     {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+    # Cloudflare has its own for the same: 524 after 100 s.
+    | set(range(520, 531))
 )
 """What a proxy responds when it has lost the runner, or is tired of waiting for it."""
 

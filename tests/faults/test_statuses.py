@@ -140,7 +140,7 @@ def test_a_good_response_at_the_status_of_an_error_is_an_error(place: Place) -> 
     for status, url, tried in tried_at_each(place, tried_statuses(place, 400, 600), at_status):
         said = rf"{status} no error of script-runner \(\"\{{.+\"\)"
         hint = HINTS.get(status, OTHER)
-        if status in (502, 503, 504):
+        if status in (502, 503, 504, *range(520, 531)):
             hint = MAY_RUN if place.is_run else PROXY
         tried.failed(RequestRejected, f"{place.line} at {url}", said, hint)
 
