@@ -135,7 +135,7 @@ def _fields(job: Job, now: datetime.datetime) -> Iterable[tuple[str, RenderableT
         ("stdout", job.stdout_size, job.stdout_truncated),
         ("stderr", job.stderr_size, job.stderr_truncated),
     ):
-        yield name, words.size(count) + (", the rest was thrown away" if is_cut else "")
+        yield name, words.size(count) + (", not all was kept" if is_cut else "")
 
 
 def status_line(job: Job, percent: float | None, now: datetime.datetime) -> str:

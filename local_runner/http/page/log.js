@@ -78,12 +78,13 @@ export class Log {
     const of = isPart ? `bytes ${number(this.#start)} to ${number(this.#end)} of ${number(this.#size)}` : `${number(this.#size)} bytes`;
     const button = (name, can) =>
       h("button", { "aria-disabled": String(!can), onclick: () => can && this.#next(() => this.#go(name)) }, name);
-    const full = job[`${this.stream}Truncated`] && "The log is full: what came after this was thrown away (maxLogBytesPerStream).";
+    const cut = job[`${this.stream}Truncated`] &&
+      "Not all is here: the log was full (maxLogBytesPerStream), or its disk, or the script had ended.";
     return h("section.log card", { key: `${this.jobId} ${this.stream}`, "aria-label": this.stream },
       h("header", {}, h("h2", {}, this.stream), h("span.muted", {}, of),
         isPart && h("span.actions", {}, button("Beginning", back), button("Earlier", back), button("Later", on), button("End", on))),
       h("pre", { id: this.stream, tabindex: 0, hidden: !this.#size, "aria-label": `${this.stream} of the job` }),
-      h("p.muted", {}, this.#size ? full : job.endedAt ? "Nothing was written." : "Nothing yet."));
+      h("p.muted", {}, cut || (!this.#size && (job.endedAt ? "Nothing was written." : "Nothing yet."))));
   }
 }
 

@@ -44,7 +44,9 @@ def started(url: str, *args: str) -> subprocess.Popen[bytes]:
 
 def environment(url: str, variables: Mapping[str, str]) -> dict[str, str]:
     """The environment of a user who has named a runner."""
-    inherited = {key: text for key, text in os.environ.items() if key != "NO_COLOR"}
+    # The size is that of the terminal, not of what runs the tests.
+    out = {"NO_COLOR", "COLUMNS", "LINES"}
+    inherited = {key: text for key, text in os.environ.items() if key not in out}
     return {**inherited, "SCRIPT_RUNNER_URL": url, "TERM": "xterm-256color", **variables}
 
 

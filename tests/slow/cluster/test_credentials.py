@@ -296,7 +296,8 @@ def test_front_agent_and_check_refuse_a_broker_that_speaks_no_tls(
         front = RunnerProcess(tmp_path, traced(tmp_path))
         shown = str(ours / "pem" / "front.creds")
         cluster = {"nats": [between.url], "credentials": shown}
-        front.write("config.json", {"cluster": cluster, "scriptsFile": "./scripts.json"})
+        listens = {"server": {"port": 0}, "cluster": cluster}
+        front.write("config.json", {**listens, "scriptsFile": "./scripts.json"})
         scripts = tmp_path / "scripts.json"
         agent = AgentProcess(tmp_path / "one", between.url, scripts, credentials=shown)
         check = [sys.executable, "-m", "local_runner", "check", "--config"]
