@@ -156,6 +156,7 @@ def history(settings: Settings) -> Iterator[Row | Plot]:
             lists = timed_in_turns(
                 {
                     "list": lambda: client.get("/jobs?limit=50"),
+                    "fresh": lambda: fresh.get("/jobs?limit=50"),
                     "job": lambda: client.get(f"/jobs/{job_id}"),
                 },
                 rounds=200,
@@ -176,6 +177,8 @@ def history(settings: Settings) -> Iterator[Row | Plot]:
     yield Row(what, f"{short(megabytes)} MB", "", megabytes, "MB", most=120)
     what = f"`GET /jobs` of 50 of {most:,} jobs"
     yield slower(what, lists["list"], "`GET /jobs/{id}`", lists["job"], most=5)
+    # The fresh runner has those that it has just run.
+    yield slower(what, lists["list"], "of a few hundred jobs", lists["fresh"], most=1.2)
     yield Plot(
         "history",
         "Short jobs one after another, by the length of the history",
