@@ -73,6 +73,7 @@ class Watch:
         """Watch nothing yet."""
         self._context = context
         self._said_queued = False
+        self._percent: float | None = None
 
     def on_line(self, line: str, stream: Stream) -> None:
         """Put a line into the log of the node; of one that was written over its last state."""
@@ -80,10 +81,14 @@ class Watch:
 
     def on_progress(self, percent: float) -> None:
         """Show how far the script says that it is."""
+        self._percent = percent
         self._context.report_progress(percent)
 
     def on_poll(self, job: Job) -> None:
-        """Say once that the job is queued."""
+        """Say once that the job is queued, and again how far it is."""
+        if self._percent is not None:
+            # OOMOL shows one report of all nodes in 0.3 s, and drops the others.
+            self._context.report_progress(self._percent)
         if job.status == Status.QUEUED and not self._said_queued:
             self._said_queued = True
             self._context.report_log(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from oocana.throttler import throttle
 
 from script_runner import WaitTimedOut
 from script_runner.oomol.node import MAX_LINES
@@ -24,6 +25,7 @@ SCRIPTS = {
     ),
     "quiet": "#!/bin/sh\nfor i in 1 2 3; do echo step $i; sleep 0.1; done\n",
     "many": f"#!/bin/sh\nseq 1 {MAX_LINES + 500}; echo 77%\n",
+    "far": '#!/bin/sh\necho 40%\nwhile [ ! -e "$1" ]; do sleep 0.05; done\n',
     "gate": '#!/bin/sh\nwhile [ ! -e "$1" ]; do sleep 0.05; done\n',
 }
 
@@ -37,10 +39,10 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess]:
 
 
 def waited(
-    runner: RunnerProcess, script_id: str, *args: str
+    runner: RunnerProcess, script_id: str, *args: str, context: RecordingContext | None = None
 ) -> tuple[dict[str, Any], RecordingContext]:
     """Start a script and wait for it: the outputs, and what the node shows."""
-    context, url = RecordingContext(), runner.url
+    context, url = context or RecordingContext(), runner.url
     inputs = {"script_id": script_id, "args": list(args), "script_runner_url": url}
     job_id = run_block("run-script-async", **inputs)["job_id"]
     outputs = run_block(
@@ -76,6 +78,28 @@ def test_the_progress_is_what_the_script_prints_and_of_a_line_the_last_state_is_
     assert set(context.progress) <= {10, 55, 100}
     assert context.progress == sorted(context.progress)
     assert context.logs == [("stdout", "100%"), ("stdout", "986 of 100")]
+
+
+class Throttled(RecordingContext):
+    """As OOMOL has it: of all nodes of a process one is shown in 0.3 s, the last that asks."""
+
+    @throttle(0.3)  # type: ignore[untyped-decorator]
+    def report_progress(self, progress: float) -> None:
+        super().report_progress(progress)
+
+
+def test_the_progress_of_every_node_is_shown_however_many_there_are(
+    runner: RunnerProcess, tmp_path: Path
+) -> None:
+    gate, contexts = tmp_path / "gate", [Throttled() for _ in range(4)]
+    with ThreadPoolExecutor(len(contexts)) as threads:
+        for context in contexts:
+            threads.submit(waited, runner, "far", str(gate), context=context)
+        try:
+            wait_until(lambda: all(context.progress for context in contexts))
+        finally:
+            gate.touch()
+    assert {percent for context in contexts for percent in context.progress} == {40}
 
 
 def test_a_script_that_prints_no_progress_has_none(runner: RunnerProcess) -> None:
