@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -98,6 +100,10 @@ class Agent:
     def take_lease(self, seconds: float, replicas: int) -> None:
         """Keep a lease as the front has said."""
         self.lease.seconds, self._replicas = seconds, replicas
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> object:
+        """Do some work, until the agent stops."""
+        return self._tasks.spawn(work)
 
     async def run(self) -> None:
         """Run until told to stop by SIGTERM, SIGINT or SIGHUP.

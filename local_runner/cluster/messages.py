@@ -41,7 +41,7 @@ _JOB_ID = r"job_[0-9]{1,20}_[0-9]{1,20}"
 _NUMBER = "[0-9]{1,18}"
 _INCARNATION_BYTES = 4
 
-Topic = Literal["hello", "catalog", "permit", "end", "gone"]
+Topic = Literal["hello", "catalog", "permit", "end", "loss", "gone"]
 
 
 class MalformedMessage(Exception):
@@ -228,6 +228,14 @@ class Recorded(_Message):
     stdout_next: Bytes = 0
     stderr_next: Bytes = 0
     """If ok is False: how many bytes of the streams the front has."""
+
+
+class Loss(_Message):
+    """Something of a stream came after the end of its script and was thrown away; said again until
+    there is a response."""
+
+    job_id: JobId
+    stream: Stream
 
 
 class Gone(_Message):

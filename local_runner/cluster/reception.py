@@ -17,6 +17,7 @@ from local_runner.cluster.messages import (
     End,
     Gone,
     Hello,
+    Loss,
     Order,
     Permit,
     Received,
@@ -81,6 +82,7 @@ class Reception:
             f"{TO_FRONT}.*.*.permit": self._on_permit,
             f"{TO_FRONT}.*.*.output.>": self._on_output,
             f"{TO_FRONT}.*.*.end": self._on_end,
+            f"{TO_FRONT}.*.*.loss": self._on_loss,
             f"{TO_FRONT}.*.*.gone": self._on_gone,
         }
 
@@ -241,3 +243,14 @@ class Reception:
             if recorded.ok:
                 await job.recorded.wait()
         await self._voice.say(reply, recorded.encode())
+
+    async def _on_loss(self, message: Msg) -> None:
+        agent, _ = sender_of(message.subject)
+        self._voice.spawn(self._note_loss(agent, parse(Loss, message.data), message.reply))
+
+    async def _note_loss(self, agent: AgentId, loss: Loss, reply: str) -> None:
+        if process := self._remotes.find(agent, loss.job_id):
+            process.logs.lose(loss.stream)
+        else:
+            await self._dispatcher.note_loss(loss.job_id, str(agent), loss.stream)
+        await self._voice.say(reply, b"{}")

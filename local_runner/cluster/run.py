@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from local_runner import log
 from local_runner.cluster.config import AgentConfig
@@ -14,6 +16,7 @@ from local_runner.cluster.link import BrokerAway, Link
 from local_runner.cluster.messages import (
     AgentId,
     End,
+    Loss,
     Order,
     Permit,
     Recorded,
@@ -60,6 +63,9 @@ class Host(Protocol):
 
     def take_lease(self, seconds: float, replicas: int) -> None:
         """Keep a lease as the front has said."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> object:
+        """Do some work that may be done after the end of a job."""
 
 
 class AgentJob:
@@ -158,7 +164,7 @@ class AgentJob:
             return self._not_started(f"{self._host.id.name} had lost the broker"), []
         limits = _limits(self._host.config, order)
         job = self._job = LiveJob(_record(self._job_id, order, args), _timed(script, order))
-        job.on_loss = lambda *_: None
+        job.on_loss = lambda _, stream: self._host.spawn(self._say_loss(stream))
         launcher = _Launcher(self._host, self._job_id)
         try:
             await self._host.disk.run(lambda: self._host.spool.claim(self._job_id))
@@ -235,6 +241,15 @@ class AgentJob:
             stdout_bytes=launcher.printed("stdout"),
             stderr_bytes=launcher.printed("stderr"),
         )
+
+    async def _say_loss(self, stream: Stream) -> None:
+        subject = front_subject(self._host.id, "loss")
+        loss = Loss(job_id=self._job_id, stream=stream)
+        while True:
+            with contextlib.suppress(BrokerAway):
+                await self._host.link.request(subject, loss.encode(), RESPONSE_SECONDS)
+                return
+            await asyncio.sleep(RETRY_SECONDS)
 
     # -- handing in
 

@@ -10,7 +10,7 @@ from local_runner import log
 from local_runner.config import RunnerConfig
 from local_runner.jobs.job import LiveJob, now_ms
 from local_runner.jobs.live import LiveJobs
-from local_runner.jobs.record import Status
+from local_runner.jobs.record import Status, Stream
 from local_runner.jobs.recorder import RETRY_SECONDS, Recorder
 from local_runner.processes.launcher import Detached, Launcher, Workers
 from local_runner.processes.local import LocalLauncher
@@ -172,6 +172,15 @@ class Dispatcher:
         job.record.worker = worker
         # A task of its own: whoever asked may go away, and the stop waits for it.
         return await asyncio.shield(self._tasks.spawn(self._start_elsewhere(job)))
+
+    async def note_loss(self, job_id: str, worker: str, stream: Stream) -> None:
+        """Note that something came after the end of a job that another machine has run."""
+        try:
+            record = await self._store.get(job_id)
+            if record is not None and record.worker == worker and record.has_ended:
+                await self._store.mark_truncated(record.seq, stream)
+        except StoreError as error:
+            log.event("error", message=f"{job_id}: {error}")
 
     async def _start_elsewhere(self, job: LiveJob) -> bool:
         try:

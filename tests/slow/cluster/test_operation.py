@@ -241,3 +241,28 @@ def test_an_agent_that_is_the_first_process_of_a_container_leaves_no_zombies(
         for _ in range(3):
             assert cluster.front.run("leaves")["status"] == "succeeded"
         wait_until(lambda: agent.children() == [keeper])
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_comes_after_the_end_of_a_script_is_noted_at_the_front(
+    tmp_path: Path, restarts: bool
+) -> None:
+    gate = tmp_path / "gate"
+    wait = f"while [ ! -e '{gate}' ]; do sleep 0.05; done"
+    script = {"serves": f"#!/bin/sh\n({wait}; echo late >&2; exec sleep 300) &\necho on\n"}
+    with Cluster(tmp_path, script) as cluster:
+        job = cluster.front.run("serves")
+        if restarts:
+            cluster.front.stop()
+            cluster.front.start()
+        gate.touch()
+        later = wait_until(lambda: truncated_or_none(cluster.front.job(job["jobId"])))
+        (left,) = processes_of(job["jobId"])
+        left.kill()
+
+    assert later == {**job, "stderrTruncated": True}
+
+
+def truncated_or_none(job: dict[str, Any]) -> dict[str, Any] | None:
+    """A job of whose stderr something was thrown away."""
+    return job if job["stderrTruncated"] else None
