@@ -41,7 +41,7 @@ def cannot_start(script: ScriptConfig, error: OSError) -> CannotStart:
                 # A program's own: the loader that it names.
                 fault = "its interpreter is missing"
             case errno.ENOEXEC:
-                fault = NOT_A_PROGRAM
+                fault = "it, or its interpreter, is a program for another kind of machine"
             case errno.EACCES | errno.EPERM:
                 fault = f"may not be executed: {error.strerror}"
             case _:
@@ -100,7 +100,7 @@ def _first_line_fault(path: str) -> str | None:
             return f"is {name} with a byte order mark (BOM): save it as UTF-8 without"
     if not begin.startswith(b"#!"):
         # What is no text may be a program of a kind that the system knows.
-        return None if b"\0" in begin or not begin.strip() else NOT_A_PROGRAM
+        return None if b"\0" in begin else NOT_A_PROGRAM
     line, end, _ = begin.partition(b"\n")
     if not end and len(begin) > FIRST_LINE_BYTES:
         return (
@@ -109,7 +109,11 @@ def _first_line_fault(path: str) -> str | None:
         )
     if line.endswith(b"\r"):
         return "its first line ends as on Windows (CRLF): save it with line ends as on Unix (LF)"
-    return _interpreter_fault(os.fsdecode(line[2:]).split())
+    if b"\0" in line:
+        return "its first line has a null byte in it: save it as UTF-8"
+    # As the system does it: by spaces and tabs alone.
+    words = line[2:].replace(b"\t", b" ").split(b" ")
+    return _interpreter_fault([os.fsdecode(word) for word in words if word])
 
 
 def _interpreter_fault(words: list[str]) -> str | None:

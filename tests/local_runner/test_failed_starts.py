@@ -22,6 +22,12 @@ FAULTS = {
     "missing": (b"#!/no/such/sh -e\n", 127, "its interpreter /no/such/sh is missing"),
     "folder": (b"#!/tmp\n", 126, "its interpreter /tmp is a folder, not a file"),
     "forbidden": (b"#!/etc/passwd\n", 126, "its interpreter /etc/passwd may not be executed"),
+    "space": (
+        "#!/bin/sh\u00a0-e\n".encode(),
+        127,
+        "its interpreter /bin/sh\u00a0-e is missing",
+    ),
+    "empty": (b"", 126, "not a program, a script needs a first line such as #!/bin/sh"),
     "text": (b"echo hello\n", 126, "not a program, a script needs a first line such as #!/bin/sh"),
 }
 
@@ -29,9 +35,10 @@ FAULTS = {
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess]:
     folder = tmp_path_factory.mktemp("faults")
-    prepared = RunnerProcess(folder, dict.fromkeys([*FAULTS, "is-one"], ""))
+    prepared = RunnerProcess(folder, dict.fromkeys([*FAULTS, "is-one", "foreign"], ""))
     for name, (content, _, _) in FAULTS.items():
         (prepared.folder / f"{name}.sh").write_bytes(content)
+    (prepared.folder / "foreign.sh").write_bytes(b"\xcf\xfa\xed\xfe" + b"\0" * 100)
     (prepared.folder / "is-one.sh").unlink()
     (prepared.folder / "is-one.sh").mkdir()
     with prepared:
@@ -58,6 +65,13 @@ def test_a_folder_is_told_as_one(runner: RunnerProcess) -> None:
     assert (job["code"], job["stderrPreview"]) == (
         126, f"{runner.folder}/is-one.sh: is a folder, not a file\n"
     )  # fmt: skip
+
+
+def test_a_program_for_another_kind_of_machine_is_told_as_one(runner: RunnerProcess) -> None:
+    job = runner.run("foreign")
+
+    said = "it, or its interpreter, is a program for another kind of machine"
+    assert (job["code"], job["stderrPreview"]) == (126, f"{runner.folder}/foreign.sh: {said}\n")
 
 
 @contextlib.contextmanager

@@ -56,6 +56,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str | None]] = {
         written(b"#!/bin/sh " + b"x" * 300 + b"\n"),
         "its first line is longer than 255 bytes, which the system cuts off: shorten it",
     ),
+    "a null byte": (
+        written(b"#!/bin/sh\0\0\n"),
+        "its first line has a null byte in it: save it as UTF-8",
+    ),
     "no interpreter": (
         written(b"#!\n"),
         "its first line names no interpreter: begin it as in #!/bin/sh",
