@@ -26,6 +26,7 @@ from local_runner.http import protocol
 from local_runner.http.bodies import MAX_BODY_BYTES
 from local_runner.processes.local import OPEN_PIPE_SECONDS
 from script_runner import Settings, errors
+from script_runner.cli.options import Options
 from script_runner.oomol.node import MAX_LINES
 from tests.docs.keys import assert_agree, documented_keys, modelled_keys
 from tests.docs.markdown import (
@@ -283,6 +284,8 @@ def default(key: str) -> int:
 CONNECT, RESPONSE = f"{SETTINGS.connect_seconds:g}", f"{SETTINGS.response_seconds:g}"
 SYNC_RUN = f"{SETTINGS.sync_run_seconds:g}"
 LOG_BYTES, MAX_JOBS = default("max_log_bytes_per_stream"), default("max_jobs")
+# A poll, and a tenth of a second to ask and to read.
+SHOWN_WITHIN = Options().runner().settings.max_poll_seconds + 0.1
 QUOTED_LIMITS = [
     (README, f"A connection may take {CONNECT} s, a response {RESPONSE} s"),
     (README, f"a sync run {SYNC_RUN} s"),
@@ -304,6 +307,7 @@ QUOTED_LIMITS = [
     (LOCAL_RUNNER, f"{protocol.MAX_HEAD_BYTES / KIB:g} KiB and {protocol.MAX_HEADERS} lines"),
     (LOCAL_RUNNER, f"its body may take {protocol.BODY_SECONDS:g} s"),
     (LOCAL_RUNNER, f"{protocol.RESPONSE_SECONDS:g} s to take the response"),
+    (ROOT / "docs" / "scriptctl.md", f"within {SHOWN_WITHIN:.1f} s of its being written"),
     (ROOT / "docs" / "architecture.md", f"every {SETTINGS.line_start_bytes / KIB:g} KiB of a log"),
 ]
 
