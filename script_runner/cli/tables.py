@@ -19,6 +19,9 @@ from script_runner.cli.words import harmless
 
 BAR_COLUMNS = 40
 
+LEAST_COLUMNS = 5
+"""What is left of the column of a table that gives way."""
+
 _LOOKS: Mapping[str, tuple[str, str]] = {
     Status.QUEUED: ("○", "yellow"),
     Status.RUNNING: ("●", "cyan"),
@@ -61,7 +64,8 @@ def print_jobs(jobs: Sequence[ListedJob], next_id: str | None) -> None:
         )
     _print(console, table)
     if next_id is not None:
-        console.print(_text(f"Older ones: scriptctl jobs --before {next_id}", "bright_black"))
+        older = _text(f"Older ones: scriptctl jobs --before {next_id}", "bright_black")
+        console.print(older, soft_wrap=True)
 
 
 def print_scripts(scripts: Sequence[Script]) -> None:
@@ -95,6 +99,7 @@ def print_agents(agents: Sequence[Agent]) -> None:
         console.print(Text("No agents.", style="bright_black"))
         return
     table = _table("agent", "state", "running", "labels", "host")
+    table.columns[3].ratio = 1
     for agent in agents:
         table.add_row(
             _text(agent.name, "bold"),
@@ -192,9 +197,19 @@ def _table(*heads: str) -> Table:
 
 
 def _print(console: Console, table: Table) -> None:
-    """Print a table as wide as it is; if the terminal is narrower, one column gives way."""
+    """Print a table as wide as it is; in a narrower terminal the column with a ratio gives way, and
+    then the last ones, so that the ids stay whole."""
     unbounded = console.options.update(width=10_000)
-    table.expand = console.measure(table, options=unbounded).maximum > console.width
+
+    def is_too_wide() -> bool:
+        return console.measure(table, options=unbounded).maximum > console.width
+
+    if is_too_wide():
+        (flexible,) = (column for column in table.columns if column.ratio)
+        flexible.width = LEAST_COLUMNS
+        while is_too_wide() and len(table.columns) > 2:
+            table.columns.pop()
+        flexible.width, table.expand = None, flexible in table.columns
     console.print(table)
 
 

@@ -67,6 +67,18 @@ def test_tables_are_for_people_and_harmless(runner: RunnerProcess) -> None:
     )
 
 
+def test_a_narrow_terminal_has_fewer_columns_and_whole_ids(runner: RunnerProcess) -> None:
+    job_ids = [runner.run("args", "x" * 100)["jobId"] for _ in range(2)]
+    for columns, head in ((75, "ARGUMENTS"), (50, "JOB")):
+        with Terminal(runner.url, "jobs", "-n1", COLUMNS=str(columns)) as terminal:
+            assert terminal.ended() == 0
+        heads, row, older, _ = screen(terminal.written)
+        assert head in heads.split()
+        assert job_ids[1] in row
+        assert len(row) <= columns
+        assert older == f"Older ones: scriptctl jobs --before {job_ids[1]}"
+
+
 def test_no_color_means_none(runner: RunnerProcess) -> None:
     runner.run("both")
     shown = {}
