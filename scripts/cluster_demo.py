@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from scripts.cluster_processes import AgentProcess, Broker
 from scripts.runner_process import RunnerProcess
+from scripts.stopping import exit_when_told, run_child
 from scripts.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,7 +21,7 @@ SIGHT_SECONDS = 30.0
 
 def main() -> int:
     """Run the demo; returns the exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_when_told()
     with tempfile.TemporaryDirectory(prefix="script-runner-cluster-") as name:
         folder = Path(name)
         ignore = shutil.ignore_patterns("var", "cluster")
@@ -57,7 +57,7 @@ def show(front: RunnerProcess, agents: list[AgentProcess]) -> int:
     print_agents(front)
     flow = ["-m", "scripts.flow.cli", str(ROOT / "flows" / "flow-1"), "--url", front.url]
     say("flow-1 through them; to the flow it is one script-runner:")
-    code = subprocess.run([sys.executable, *flow], cwd=ROOT, check=False).returncode
+    code = run_child([sys.executable, *flow], ROOT)
     say("A job on each of the six slots, and one more that waits:")
     jobs = [front.submit("long-task", "5") for _ in range(7)]
     wait_until(lambda: len(workers(front, jobs)) == 6, SIGHT_SECONDS)

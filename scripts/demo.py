@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.runner_process import RunnerFailed, RunnerProcess
+from scripts.stopping import exit_when_told, run_child
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOW = ROOT / "flows" / "flow-1"
@@ -37,13 +37,13 @@ def examples_served() -> Iterator[str]:
 
 def main() -> int:
     """Run the demo; returns the exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_when_told()
     begun = time.monotonic()
     try:
         with examples_served() as url:
             print(f"The local runner serves examples/ on {url}\n", flush=True)
             flow = [sys.executable, "-m", "scripts.flow.cli", str(FLOW), "--url", url]
-            code = subprocess.run(flow, cwd=ROOT, check=False).returncode
+            code = run_child(flow, ROOT)
     except RunnerFailed as failure:
         print(failure, file=sys.stderr)
         return 1

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from scripts.stopping import exit_when_told
+
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / "openapi" / "script-runner.yaml"
 PRISM = ROOT / "node_modules" / ".bin" / "prism"
@@ -107,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.mock", description=__doc__)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="default %(default)s")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_when_told()
     try:
         with prism(["mock"], port=options.port, output=sys.stdout) as url:
             print(f"The mock of script-runner listens on {url} (Ctrl-C ends it)", flush=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -65,8 +66,8 @@ def main(
     """Run FLOW, a flow's folder or file, on the OOMOL Python executor.
 
     Exits with 0 when all nodes finished or a condition skipped them, 1 when one failed or did not
-    run, 2 for a wrong command line or flow file (then nothing was started), 130 or 143 after SIGINT
-    or SIGTERM, which cancel the jobs that were started.
+    run, 2 for a wrong command line or flow file (then nothing was started), 130, 143 or 129 after
+    SIGINT, SIGTERM or SIGHUP, which cancel the jobs that were started.
     """
     try:
         loaded = load_flow(flow)
@@ -89,10 +90,14 @@ def _finish(run: FlowRun, timeout: float, as_json: bool) -> int:
         for warning in (*run.flow.warnings, *missing_secrets(run.flow)):
             click.echo(f"Warning: {warning}", err=True)
     asyncio.run(run.run(timeout))
-    if as_json:
-        click.echo(json.dumps(run.as_json(), indent=2))
-    else:
-        print_summary(run)
+    try:
+        if as_json:
+            click.echo(json.dumps(run.as_json(), indent=2))
+        else:
+            print_summary(run)
+    except OSError:
+        # Nobody reads it, nor what Python would flush at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return run.exit_code
 
 

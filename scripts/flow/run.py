@@ -13,11 +13,12 @@ and a node that lacks a value never runs. Different from it:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,14 @@ from scripts.flow.file import Flow
 from scripts.flow.inputs import Connection
 from scripts.flow.jobs import started_jobs
 from scripts.flow.node import Listener, NodeRun, State
+from scripts.stopping import stop_signals
 
 
 class Interrupted(Exception):
-    """SIGINT or SIGTERM came; `number` says which."""
+    """A signal that ends the run came, or nobody reads what is printed, which counts as SIGPIPE.
+
+    `number` says which signal.
+    """
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(f"{number.name} ended the run.")
@@ -70,7 +75,7 @@ class FlowRun:
 
     @property
     def exit_code(self) -> int:
-        """0 when all nodes finished or were skipped, 1 when not, 130 after SIGINT, 143 SIGTERM."""
+        """0 when all nodes finished or were skipped, 1 when not, 128 + the number of a signal."""
         if self.interrupted is not None:
             return 128 + self.interrupted
         good = (State.FINISHED, State.SKIPPED)
@@ -89,14 +94,14 @@ class FlowRun:
         }
 
     async def run(self, timeout_seconds: float) -> None:
-        """Run the flow, until its end or SIGINT or SIGTERM; no process and no file is left over.
+        """Run the flow, until its end or a signal; no process and no file is left over.
 
         Args:
             timeout_seconds: A node that runs longer than this, counted from the start of the
                 first, is killed and failed.
         """
         started = time.monotonic()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, *stop_signals()):
             event = Interrupted(number)
             asyncio.get_running_loop().add_signal_handler(number, self._events.put_nowait, event)
         self._refuse_incomplete_nodes()
@@ -151,7 +156,8 @@ class FlowRun:
             case "BlockProgress":
                 if run.progress != message["progress"]:
                     run.progress = message["progress"]
-                    self._listener.progressed(run)
+                    with self._telling() as listener:
+                        listener.progressed(run)
             case "BlockOutput":
                 self._deliver(run, {message["handle"]: message["output"]})
             case "BlockOutputs":
@@ -229,9 +235,11 @@ class FlowRun:
         second.cancel()
 
     async def _next_signal(self) -> str:
-        while not isinstance(event := await self._events.get(), Interrupted):
-            pass
-        return str(event)
+        while True:
+            event = await self._events.get()
+            # The end of a terminal comes as a signal and as a failure to print.
+            if isinstance(event, Interrupted) and event.number in (signal.SIGINT, signal.SIGTERM):
+                return str(event)
 
     def _give_up(self, run: NodeRun) -> None:
         """Say of a node that still waits why it does not run."""
@@ -263,12 +271,24 @@ class FlowRun:
 
     def _change(self, run: NodeRun, state: State) -> None:
         run.state = state
-        self._listener.state_changed(run)
+        with self._telling() as listener:
+            listener.state_changed(run)
 
     def _log(self, run: NodeRun, stream: str, text: str) -> None:
         run.logs.append({"stream": stream, "text": text})
-        self._listener.said(run, stream, text)
+        with self._telling() as listener:
+            listener.said(run, stream, text)
 
     def _warn(self, run: NodeRun, warning: str) -> None:
         run.warnings.append(warning)
-        self._listener.said(run, "warning", warning)
+        with self._telling() as listener:
+            listener.said(run, "warning", warning)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[Listener]:
+        """The listener; the run is broken off when nobody reads what it prints any more."""
+        try:
+            yield self._listener
+        except OSError:
+            self._listener = Listener()
+            self._events.put_nowait(Interrupted(signal.SIGPIPE))

@@ -10,16 +10,19 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
+import psutil
 import pytest
 
 from scripts.flow.executor import EXECUTOR
 from scripts.runner_process import RunnerProcess
 from scripts.waiting import wait_until
-from tests.flows.package import RUN_SECONDS, Package, node
+from tests.flows.package import ROOT, RUN_SECONDS, Package, node
 
 NOTICED_SECONDS = 2.0
 """How long an executor that is told to stop may take before it is told again."""
@@ -27,10 +30,12 @@ NOTICED_SECONDS = 2.0
 
 @contextlib.contextmanager
 def running_until(
-    package: Package, printed: str, *arguments: str
+    package: Package, printed: str, *arguments: str, program: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run the flow, and go on as soon as it has printed something."""
-    with subprocess.Popen(**package.command(*arguments)) as process:
+    """Run the flow, by way of a program or not, and go on as soon as it has printed something."""
+    command = package.command(*arguments)
+    command["args"] = [*program, *command["args"]]
+    with subprocess.Popen(**command) as process:
         assert process.stdout is not None
         while printed not in process.stdout.readline():
             assert process.poll() is None
@@ -49,7 +54,9 @@ def main(params):
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_leaves_neither_a_process_nor_a_file_behind(
     package: Package, number: signal.Signals, code: int
 ) -> None:
@@ -74,18 +81,19 @@ def runner(tmp_path: Path) -> Iterator[RunnerProcess]:
     folder = tmp_path / "runner"
     folder.mkdir()
     scripts = {"long": "#!/bin/sh\necho begun\nsleep 600\n", "quick": "#!/bin/sh\n"}
+    scripts["chatty"] = "#!/bin/sh\nwhile echo on; do sleep 0.2; done\n"
     with RunnerProcess(folder, scripts, environment={"SCRIPT_RUNNER_TOKEN": "t0ken"}) as started:
         started.http.auth = ("any", "t0ken")
         yield started
 
 
-def waiting_flow(package: Package, runner: RunnerProcess) -> None:
-    """Two jobs that somebody waits for, one that had ended, and a script that is run sync."""
+def waiting_flow(package: Package, runner: RunnerProcess, script: str = "long") -> None:
+    """A job that somebody waits for and one that nobody does, one that had ended, a sync run."""
     package.write_secret("Custom", "runner", "URL", runner.url.replace("//", "//any:t0ken@"))
     nodes = [
         node("quick", "run-script-async", script_id="quick", args=[]),
         node("ended", "wait-for-job", job_id=("quick", "job_id"), timeout_seconds=60),
-        node("one", "run-script-async", script_id="long", args=[]),
+        node("one", "run-script-async", script_id=script, args=[]),
         node("wait", "wait-for-job", job_id=("one", "job_id"), timeout_seconds=600),
         node("two", "run-script-async", script_id="long", args=[]),
         node("sync", "run-script-sync", script_id="long", args=[]),
@@ -138,6 +146,54 @@ def test_the_timeout_cancels_them_too(package: Package, runner: RunnerProcess) -
 
     assert done.returncode == 1
     assert_jobs_are_cancelled(runner, json.loads(done.stdout)["cancelled"])
+
+
+def test_a_reader_that_goes_away_ends_the_run_and_its_jobs(
+    package: Package, runner: RunnerProcess
+) -> None:
+    waiting_flow(package, runner, "chatty")
+
+    with running_until(package, "| on") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.wait(RUN_SECONDS)
+
+    assert process.returncode == 128 + signal.SIGPIPE
+    (job,) = (job for job in listed_jobs(runner) if job["scriptId"] == "chatty")
+    assert runner.ended(job["jobId"])["status"] == "canceled"
+
+
+def test_under_nohup_the_end_of_the_terminal_ends_nothing(package: Package) -> None:
+    package.block("hold", HOLD, inputs=())
+    package.flow(node("h", "hold"))
+
+    with running_until(package, "held", program=("nohup",)) as process:
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=RUN_SECONDS)
+
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_demo_that_is_told_to_end_leaves_neither_a_process_nor_a_file_behind(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "scripts.demo"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        while "step 1 of 6" not in demo.stdout.readline():
+            assert demo.poll() is None
+        started = psutil.Process(demo.pid).children(recursive=True)
+        assert any("python-executor" in " ".join(one.cmdline()) for one in started)
+        demo.send_signal(number)
+        demo.communicate(timeout=RUN_SECONDS)
+
+    assert demo.returncode == 128 + number
+    _, left = psutil.wait_procs(started, timeout=RUN_SECONDS)
+    assert left == []
+    assert list(tmp_path.iterdir()) == []
 
 
 START = """
