@@ -13,6 +13,7 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
 
 from local_runner.config import ConfigError
 from local_runner.processes.launcher import Unreachable
@@ -71,6 +72,15 @@ class BrokerClient(Client):
     def is_reading(self) -> bool:
         """Whether messages arrive; nats-py calls itself connected although it has stopped to."""
         return self._reading_task is not None and not self._reading_task.done()
+
+    def abandon(self) -> None:
+        """Let go of a peer that has vanished: what was sent last is not delivered any more.
+
+        `close` would wait for that as long as the system tries, a quarter of an hour.
+        """
+        self._pending, self._pending_data_size = [], 0
+        if isinstance(self._transport, TcpTransport) and self._transport._io_writer:
+            self._transport._io_writer.transport.abort()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         # nats-py goes on without TLS if the broker, or who sits between, does not ask for it.

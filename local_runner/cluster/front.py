@@ -70,7 +70,6 @@ class Front:
         self._roster = Roster(config.scripts)
         self._remotes = Remotes()
         self._reminder = Reminder(self._loop.time)
-        self._renewed = self._loop.time()
         self._alone = self._waits = False
         self._alone_since: float | None = None
         self._client: Client | None = None
@@ -170,7 +169,6 @@ class Front:
     async def _connected(self, client: Client) -> None:
         self._alone = False
         self._client = client
-        self._renewed = self._loop.time()
         self._voice.spawn(self._look_for_rivals(client))
 
     async def _heard(self, asked: float) -> None:
@@ -188,13 +186,12 @@ class Front:
         reason = await refused(self._link, BEAT, b"{}")
         if reason is None:
             self._note_contact(asked)
-            self._renewed = self._loop.time()
             return
         # The brokers may be new, or have lost what they had.
         with contextlib.suppress(nats.errors.Error, TimeoutError):
             assert self._client is not None
             await make_stream(self._client, self._cluster.replicas)
-        is_long = self._loop.time() - self._renewed > HEARD_SECONDS
+        is_long = self._link.majority.lacking_seconds(self._loop.time()) > HEARD_SECONDS
         if is_long and self._reminder.is_due():
             message = f"the brokers renew no leases, so that agents end their scripts: {reason}"
             log.event("broker", message=message)

@@ -12,6 +12,7 @@ import functools
 import math
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
 import nats.errors
@@ -20,11 +21,12 @@ from nats.aio.msg import Msg
 
 from local_runner import log
 from local_runner.cluster.broker import Broker, BrokerClient, BrokerRefuses
+from local_runner.cluster.majority import Majority
 from local_runner.cluster.messages import MalformedMessage
 from local_runner.cluster.reminder import Reminder
 
 CONNECT_SECONDS = 3.0
-"""How long a connection, with TLS and credentials, may take."""
+"""How long a connection to one broker, with TLS and credentials, may take."""
 
 RETRY_SECONDS = 0.5
 """How long to wait before connecting again."""
@@ -53,7 +55,10 @@ class BrokerAway(Exception):
 class Link:
     """One connection at a time to one of the brokers. It belongs to one event loop.
 
+    A broker that was lost or left is tried again only after all the others.
+
     Attributes:
+        majority: What is known of the brokers behind the one that is connected to.
         connected: Set while there is a connection.
         tried: Set when it is known whether there is one.
         handlers: What is done with the messages on a subject; subscribed to on each connection.
@@ -75,10 +80,12 @@ class Link:
         self._broker = broker
         self._name = name
         self._clock = clock
+        self._urls = deque(random.sample(broker.urls, len(broker.urls)))
         self._client: BrokerClient | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._away_since: float | None = None
         self._reminder = Reminder(clock)
+        self.majority = Majority(len(broker.urls))
         self.connected = asyncio.Event()
         self.tried = asyncio.Event()
         self.handlers: Mapping[str, Handler] = {}
@@ -165,6 +172,19 @@ class Link:
     # -- one connection
 
     async def _connect(self) -> BrokerClient:
+        """Connect to the first broker that can be; each is tried once."""
+        failure: Exception | None = None
+        for url in list(self._urls):
+            self._urls.rotate(-1)
+            try:
+                return await self._connect_to(url)
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                failure = error
+        assert failure is not None
+        raise failure
+
+    async def _connect_to(self, url: str) -> BrokerClient:
+        # Of several, nats-py gives up at the first that takes a connection and says nothing.
         client = BrokerClient()
         client.demands_tls = self._broker.tls is not None
         last: list[Exception] = []
@@ -175,13 +195,16 @@ class Link:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await client.connect(
-                    self._broker.urls,
+                    url,
                     name=self._name,
                     tls=self._broker.tls,
                     user_credentials=self._broker.nats_credentials,
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
+                    # Nobody is to wait for ever to send what the broker does not take.
+                    flush_timeout=SILENT_SECONDS,
+                    flusher_queue_size=0,
                     error_cb=note,
                     inbox_prefix=self._broker.inbox,
                 )
@@ -199,6 +222,7 @@ class Link:
 
     async def _use(self, client: BrokerClient) -> None:
         self._client = client
+        self.majority.connected(asyncio.get_running_loop().time())
         try:
             await self.hear(self.handlers)
             if self._away_since is not None:
@@ -211,6 +235,7 @@ class Link:
             while not client.is_closed:
                 await self._beat(client)
         except (nats.errors.Error, OSError, TimeoutError, BrokerAway) as error:
+            client.abandon()
             self._complain(_reason(error))
         else:
             self._complain("it has closed the connection")
@@ -218,11 +243,15 @@ class Link:
             self._drop()
 
     async def _beat(self, client: BrokerClient) -> None:
-        asked = self._clock()
+        asked, loop = self._clock(), asyncio.get_running_loop()
+        until = loop.time() + SILENT_SECONDS
         await self.before_beat(asked)
-        await client.flush(SILENT_SECONDS)
+        left = max(until - loop.time(), SILENT_SECONDS / 10)
+        await client.flush(left)  # type: ignore[arg-type]  # it takes a fraction as well
         if not client.is_reading:
             raise nats.errors.StaleConnectionError
+        if self.majority.leaving is not None:
+            raise BrokerAway(f"it is cut off from the other brokers: {self.majority.leaving}")
         await self.on_beat(asked)
         await asyncio.sleep(_to_next_beat(time.time()))
 

@@ -7,6 +7,7 @@ asks the leader learns of every lease that was.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 
@@ -59,7 +60,16 @@ async def make_stream(client: Client, replicas: int) -> None:
 
 
 async def refused(link: Link, subject: str, hello: bytes) -> str | None:
-    """Say hello; returns why the majority of the brokers has not got it, or None if it has."""
+    """Say hello; returns why the majority of the brokers has not got it, or None if it has.
+
+    The link leaves a broker that does not get it through for another one.
+    """
+    reason = await _refused(link, subject, hello)
+    link.majority.note(reason, asyncio.get_running_loop().time())
+    return reason
+
+
+async def _refused(link: Link, subject: str, hello: bytes) -> str | None:
     try:
         response = json.loads(await link.request(subject, hello, CONFIRM_SECONDS))
         if "error" in response:

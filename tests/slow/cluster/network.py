@@ -57,6 +57,12 @@ class Network:
         """Mend the link of a machine."""
         ip("-n", self._hub, "link", "set", f"p{self._machines[name]}", "up")
 
+    def part(self, name: str, other: str) -> None:
+        """Cut off two machines from each other: nothing arrives, but all others reach both."""
+        for one, far in ((name, other), (other, name)):
+            route = ("route", "add", "blackhole", f"10.77.0.{self._machines[far]}/32")
+            ip("-n", self._space(one), *route)
+
     def on(self, name: str) -> list[str]:
         """What to put before a command that is to run on a machine."""
         return ["ip", "netns", "exec", self._space(name)]

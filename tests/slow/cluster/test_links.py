@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import nats
 import nats.errors
 import psutil
@@ -93,14 +96,15 @@ def test_a_cut_shorter_than_the_lease_costs_nothing(tmp_path: Path, network: Net
 
 def three_brokers(folder: Path, hosts: list[str], prefixes: list[list[str]]) -> list[Broker]:
     """Three brokers that are one cluster, with JetStream."""
-    ports = free_ports(6)
+    ports = free_ports(9)
     routes = ", ".join(
-        f'"nats://{host}:{port}"' for host, port in zip(hosts, ports[3:], strict=True)
+        f'"nats://{host}:{port}"' for host, port in zip(hosts, ports[3:6], strict=True)
     )
     return [
         Broker(
             folder / f"broker{number}",
             f'server_name: "b{number}"\njetstream {{ store_dir: "./store" }}\n'
+            f'http: "{host}:{ports[6 + number]}"\n'
             f'cluster {{ name: "c", listen: "{host}:{ports[3 + number]}", routes: [{routes}] }}\n',
             host=host,
             port=ports[number],
@@ -136,6 +140,69 @@ def test_scripts_of_a_minority_of_the_brokers_are_dead_when_their_jobs_fail(
         network.heal("b2")
         cluster.front.cancel(jobs["near"])
         assert cluster.front.ended(jobs["near"])["status"] == "canceled"
+
+
+async def hellos(broker: Broker) -> int:
+    """How many hellos the majority has had."""
+    client = await nats.connect(broker.url)
+    try:
+        return (await client.jetstream().stream_info(LEASES)).state.last_seq
+    finally:
+        await client.close()
+
+
+def guests(broker: Broker) -> set[str]:
+    """Who is connected to a broker: `front`, `agent`."""
+    url = re.findall('http: "(.*)"', (broker.folder / "nats.conf").read_text())[0]
+    connections = httpx.get(f"http://{url}/connz").raise_for_status().json()["connections"]
+    return {connection["name"].partition(" ")[0] for connection in connections}
+
+
+@pytest.fixture
+def hosted(tmp_path: Path, network: Network) -> Iterator[tuple[Cluster, list[Broker]]]:
+    """A cluster whose front and agent are at the last of three brokers, each on its machine."""
+    names = ["b0", "b1", "b2"]
+    hosts = [network.add(name) for name in names]
+    brokers = three_brokers(tmp_path, hosts, [network.on(name) for name in names])
+    with Cluster(
+        tmp_path,
+        traced(tmp_path),
+        agents={"one": PLAIN},
+        keys={"leaseSeconds": 20, "replicas": 3, **PLAIN},
+        brokers=brokers,
+    ) as cluster:
+        for broker in brokers[:2]:
+            os.kill(broker.pid, signal.SIGSTOP)
+        wait_until(lambda: guests(brokers[2]) >= {"front", "agent"}, LOST_SECONDS)
+        for broker in brokers[:2]:
+            os.kill(broker.pid, signal.SIGCONT)
+        wait_until(lambda: asyncio.run(are_in_step(brokers)), LOST_SECONDS)
+        said = asyncio.run(hellos(brokers[2]))
+        # Each says it once a second, and has a lease that was just renewed then.
+        wait_until(lambda: asyncio.run(hellos(brokers[2])) > said + 5, LOST_SECONDS)
+        yield cluster, brokers
+
+
+@pytest.mark.parametrize("fault", ["cut", "part", "freeze"])
+def test_front_and_agent_find_the_majority_of_the_brokers_before_a_lease_is_over(
+    hosted: tuple[Cluster, list[Broker]], network: Network, fault: str
+) -> None:
+    cluster, brokers = hosted
+    # For longer than the lease.
+    job_id = begun(cluster, "works", "300")
+
+    if fault == "cut":
+        network.cut("b2")
+    elif fault == "part":
+        # Front and agent reach it still, and it takes what they say.
+        network.part("b2", "b0")
+        network.part("b2", "b1")
+    else:
+        os.kill(brokers[2].pid, signal.SIGSTOP)
+
+    job = cluster.front.ended(job_id, LOST_SECONDS)
+    assert job["status"] == "succeeded", job["stderrPreview"]
+    assert cluster.front.log(job_id).splitlines()[-1] == "line 300"
 
 
 async def forget_hellos(broker: Broker) -> None:
