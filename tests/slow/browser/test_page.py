@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -251,20 +252,29 @@ def test_a_log_that_outruns_the_page_is_followed_at_its_end(
         expect(tab.locator("#stdout")).to_contain_text("later")
 
 
-def test_a_page_where_nothing_changes_asks_for_the_lists_and_nothing_else(
-    tab: Page, runner: RunnerProcess
+@pytest.mark.parametrize(
+    ("is_hidden", "least", "most"), [(False, 5, 18), (True, 2, 4)], ids=["seen", "hidden"]
+)
+def test_a_page_where_nothing_changes_asks_for_the_lists_alone_and_ever_less(
+    tab: Page, runner: RunnerProcess, is_hidden: bool, least: int, most: int
 ) -> None:
+    """Two minutes by the clock of the page, which goes on as it is told."""
     runner.run("nothing")
-    tab.goto(runner.url)
-    expect(tab.locator(".jobs li").first).to_be_visible()
+    tab.add_init_script(
+        f"Object.defineProperty(document, 'hidden', {{ get: () => {json.dumps(is_hidden)} }})"
+    )
+    tab.clock.install()
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(httpx.URL(request.url).path))
+    tab.goto(runner.url)
+    expect(tab.locator(".jobs li").first).to_be_visible()
+    drawn = len(asked)
 
-    for _ in range(3):
-        with tab.expect_response(re.compile("/jobs")):
-            pass
+    for _ in range(120):
+        tab.clock.run_for(1000)
 
-    assert set(asked) == {"/scripts", "/jobs"}
+    assert set(asked[drawn:]) == {"/scripts", "/jobs"}
+    assert least <= asked.count("/scripts") <= most
 
 
 def test_output_looks_as_on_a_terminal_without_colours(tab: Page, runner: RunnerProcess) -> None:
