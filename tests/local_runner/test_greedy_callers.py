@@ -18,6 +18,7 @@ import h11
 import pytest
 
 from local_runner.http import large, protocol
+from local_runner.http.encoding import PIECE_BYTES, encode
 from local_runner.storage.log_pages import Page, read_page
 from tests.local_runner.served import ENOUGH, Caller, Served, serving
 
@@ -208,7 +209,15 @@ async def page_request(served: Served) -> bytes:
 
 async def stuck(served: Served, request: bytes) -> Caller:
     """A caller that has sent a request and reads nothing of the response but what it must."""
+    known = set(served.connections)
     caller = await served.call()
+    async with asyncio.timeout(ENOUGH):
+        while not (accepted := served.connections - known):
+            await asyncio.sleep(0)
+    for each in accepted:
+        # The system takes little, so that what is handed over is seen.
+        own = each.transport.get_extra_info("socket")  # type: ignore[attr-defined]
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     connection = caller.writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     caller.reader._transport.pause_reading()  # type: ignore[attr-defined]
@@ -225,7 +234,7 @@ async def test_no_more_of_a_response_is_handed_over_than_its_caller_reads(served
             await asyncio.sleep(0.01)
 
     for connection in protocol.BoundedProtocol._unread:
-        assert 0 < connection.transport.get_write_buffer_size() < PAGE_BYTES / 2
+        assert 0 < connection.transport.get_write_buffer_size() < 3 * PIECE_BYTES
 
 
 @pytest.mark.parametrize("requests", [1, 3])
@@ -316,3 +325,27 @@ async def test_a_log_that_cannot_be_read_just_now_holds_up_nobody_else(
     goes_on.set()
     for reader in readers:
         assert (await reader.response())[0] == 200
+
+
+async def test_a_page_that_takes_long_to_make_holds_up_nobody_else(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = await page_request(served)
+    is_made, goes_on = threading.Event(), threading.Event()
+
+    def encode_when_it_goes_on(page: Any) -> bytes:
+        is_made.set()
+        assert goes_on.wait(ENOUGH)
+        return encode(page)
+
+    monkeypatch.setattr(large, "encode", encode_when_it_goes_on)
+    reader = await served.call(request)
+    async with asyncio.timeout(ENOUGH):
+        while not is_made.is_set():
+            await asyncio.sleep(0.01)
+    other = await served.call(HEALTHZ)
+
+    assert await other.response() == (200, b'{"ok":true}')
+
+    goes_on.set()
+    assert (await reader.response())[0] == 200
