@@ -110,8 +110,9 @@ class Dispatcher:
         ):
             self._live.queue.pop(job.record.job_id)
             self._live.begin(job)
+            kept = job.record.script
             self._mark_running(job)
-            self._tasks.spawn(self._run_from_queue(job))
+            self._tasks.spawn(self._run_from_queue(job, kept))
 
     @property
     def _has_slot(self) -> bool:
@@ -124,13 +125,15 @@ class Dispatcher:
         job.record.script = None
         job.record.started_ms = now_ms()
 
-    async def _run_from_queue(self, job: LiveJob) -> None:
+    async def _run_from_queue(self, job: LiveJob, kept: str | None) -> None:
         try:
             # On record before it runs: after a crash a job that may have run is not run again.
             await self._store.save(job.record)
         except StoreError as error:
             job.fail_to_start(error)
         else:
+            if await self._put_back_if_stopping(job, kept):
+                return
             if not job.refused:
                 await self._start_when_possible(job)
         await self._run_or_withdraw(job)
@@ -168,10 +171,11 @@ class Dispatcher:
         if job is None:
             return False
         self._live.begin(job)
+        kept = job.record.script
         self._mark_running(job)
         job.record.worker = worker
         # A task of its own: whoever asked may go away, and the stop waits for it.
-        return await asyncio.shield(self._tasks.spawn(self._start_elsewhere(job)))
+        return await asyncio.shield(self._tasks.spawn(self._start_elsewhere(job, kept)))
 
     async def note_loss(self, job_id: str, worker: str, stream: Stream) -> None:
         """Note that something came after the end of a job that another machine has run."""
@@ -182,7 +186,7 @@ class Dispatcher:
         except StoreError as error:
             log.event("error", message=f"{job_id}: {error}")
 
-    async def _start_elsewhere(self, job: LiveJob) -> bool:
+    async def _start_elsewhere(self, job: LiveJob, kept: str | None) -> bool:
         try:
             # On the disk: after a power cut no other machine may get it.
             await self._store.save(job.record)
@@ -190,20 +194,31 @@ class Dispatcher:
         except StoreError as error:
             job.fail_to_start(error)
         else:
-            if self._live.stopping:
-                await self._put_back(job)
+            if await self._put_back_if_stopping(job, kept):
                 return False
             if not job.refused:
                 await self._start_when_possible(job)
         self._tasks.spawn(self._run_or_withdraw(job))
         return job.has_process
 
-    async def _put_back(self, job: LiveJob) -> None:
-        """Have a job that nobody has started yet stay queued for the next start."""
-        job.record.status, job.record.started_ms, job.record.worker = Status.QUEUED, None, None
-        await self._recorder.try_to_save(job)
-
     # -- from its start to its end
+
+    async def _put_back_if_stopping(self, job: LiveJob, kept: str | None) -> bool:
+        """Have a job that nobody has started yet stay queued for the next start, if it is a stop.
+
+        Args:
+            job: The job.
+            kept: The configuration of its script when it was accepted.
+
+        Returns:
+            Whether it is.
+        """
+        if not self._live.stopping or job.refused or job.is_told_to_end:
+            return False
+        job.record.status, job.record.started_ms, job.record.worker = Status.QUEUED, None, None
+        job.record.script = kept
+        await self._recorder.try_to_save(job)
+        return True
 
     def _start(self, job: LiveJob) -> None:
         if self._live.stopping:

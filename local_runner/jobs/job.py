@@ -73,6 +73,11 @@ class LiveJob:
         """Whether its script was started, here or elsewhere."""
         return self._process is not None
 
+    @property
+    def is_told_to_end(self) -> bool:
+        """Whether it will not be started, or its script was told to end."""
+        return self._ended_by is not None
+
     def snapshot(self) -> JobRecord:
         """The job as it is now, without previews until it has ended."""
         if self._logs is not None and not self.record.has_ended:

@@ -228,7 +228,8 @@ class Scheduler:
             self._workers.detach()
         else:
             for job in self._live.begun.values():
-                job.end_process(Status.CANCELED)
+                if job.has_process:  # others are not started any more
+                    job.end_process(Status.CANCELED)
         await self._tasks.ended()
         if self._workers is not None:
             await self._workers.close()

@@ -13,11 +13,15 @@ from typing import Any
 
 import pytest
 
+from local_runner.config import load
 from local_runner.http import large
+from local_runner.jobs.dispatcher import Dispatcher
 from local_runner.jobs.record import JobRecord, Status
+from local_runner.jobs.scheduler import Scheduler
 from local_runner.storage import database, job_logs, log_file, log_pages
 from local_runner.storage import disk as threads
 from local_runner.storage.history import Store
+from scripts.runner_process import RunnerProcess
 from tests.local_runner.served import ENOUGH, Served, serving
 
 FLOOD_BYTES = 8 * 1024 * 1024
@@ -296,6 +300,71 @@ async def test_a_cancel_of_a_job_that_waits_is_on_the_disk_before_it_returns(
 
         disk.let_go()
         assert [(await cancel)["status"], seen["status"]] == ["canceled", "canceled"]
+
+
+class Elsewhere:
+    """Other machines, of which one is about to start a job when the runner stops."""
+
+    scripts_go_on = True
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_: None
+
+    async def open(self, dispatcher: Dispatcher, _: object) -> None:
+        self.dispatcher = dispatcher
+
+    async def close(self) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+async def test_a_cancel_of_a_job_that_is_about_to_start_elsewhere_holds_if_the_runner_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancels: bool
+) -> None:
+    RunnerProcess(tmp_path, SCRIPTS)
+    config = load(tmp_path / "config.json")
+    store, workers = Store(config.database), Elsewhere()
+    scheduler = Scheduler(config, store, workers)  # type: ignore[arg-type]
+    await scheduler.recover()
+    job_id = (await scheduler.run("prints", [], "async")).record.job_id
+    disk = HangingDisk(monkeypatch, database, "fsync")
+    starting = asyncio.create_task(workers.dispatcher.start_on(job_id, "one.00000000"))
+    await until(disk.hangs.is_set)
+    stopping = asyncio.create_task(scheduler.stop())
+    record = await scheduler.cancel(job_id) if cancels else await scheduler.reader.job(job_id)
+    seen = record and record.status
+    disk.let_go()
+    started, _ = await asyncio.gather(starting, stopping)
+    kept = await store.get(job_id)
+    await store.close()
+
+    assert (seen, started) == ("running", False)
+    assert kept is not None
+    assert kept.status == ("canceled" if cancels else "queued")
+
+
+async def test_a_job_that_has_its_turn_as_the_runner_stops_stays_queued_as_it_was_accepted(
+    tmp_path: Path,
+) -> None:
+    RunnerProcess(tmp_path, SCRIPTS)
+    config = load(tmp_path / "config.json")
+    store = Store(config.database)
+    scheduler = Scheduler(config, store, Elsewhere())  # type: ignore[arg-type]
+    await scheduler.recover()
+    args = [str(tmp_path / "ran")]
+    job_id = (await scheduler.run("touches", args, "async")).record.job_id
+    await scheduler.stop()
+    accepted = await store.get(job_id)
+
+    scheduler = Scheduler(config, store)
+    await scheduler.recover()
+    await scheduler.stop()
+
+    kept = await store.get(job_id)
+    await store.close()
+    assert accepted is not None
+    assert kept == accepted
+    assert (accepted.status, Path(*args).exists()) == ("queued", False)
 
 
 @pytest.mark.parametrize("preview", ["x" * 1024 * 1024, "😀" * 256 * 1024], ids=["ascii", "emoji"])
