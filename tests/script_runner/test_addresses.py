@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import gc
+import socket
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from script_runner._connect import MAX_CONNECTED
 from script_runner.oomol import connect as connect_block
 from scripts.waiting import wait_until
 from tests.script_runner.documented import documented
+from tests.script_runner.verbs import Connected
 from tests.support.misbehaving_server import MisbehavingServer, json_response
 
 JOB_ID = documented("getJob", "succeeded")["jobId"]
@@ -170,10 +173,22 @@ def test_the_repr_of_a_runner_is_its_url_without_credentials() -> None:
     assert runner.url == "http://runner.example:3000/tools"
 
 
-def test_an_ipv6_address_may_have_a_zone() -> None:
+def test_an_ipv6_address_may_have_a_zone(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    look_up = socket.getaddrinfo
+
+    def note_and_look_up(host: Any, *rest: Any, **more: Any) -> Any:
+        asked.append(host)
+        return look_up(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", note_and_look_up)
     job = json_response(200, documented("getJob", "succeeded"))
     with MisbehavingServer(lambda _: [job], host="::1") as server:
-        connect(f"http://[::1%251]:{server.port}").status(JOB_ID)
+        connected(f"http://[::1%251]:{server.port}").status(JOB_ID)
+    # The system would take 251 for a zone, too, of an address that has none.
+    assert "::1%1" in asked
     assert server.requests[0].headers["host"] == f"[::1]:{server.port}"
 
 
