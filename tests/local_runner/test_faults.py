@@ -29,7 +29,10 @@ SCRIPTS = {
     "hello": "#!/bin/sh\necho hello\n",
     "touches": '#!/bin/sh\ntouch "$1"\n',
     "waits": '#!/bin/sh\nwhile [ ! -e "$1" ]; do sleep 0.02; done\n',
-    "prints-much": "#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' x\nsleep 300\n",
+    "prints-much": (
+        "#!/bin/sh\ntrap 'echo late >&2; exit' TERM\nhead -c 300000 /dev/zero | tr '\\0' x\n"
+        "sleep 300 & wait\n"
+    ),
 }
 
 
@@ -96,7 +99,7 @@ def test_a_script_whose_log_cannot_be_written_is_ended_and_says_why(runner: Runn
         job = runner.run("prints-much")
 
     assert (job["status"], job["code"], job["stdoutSize"]) == ("failed", -1, 200_000)
-    assert (job["stdoutTruncated"], job["stderrTruncated"]) == (True, False)
+    assert (job["stdoutTruncated"], job["stderrTruncated"]) == (True, True)
     assert job["stderrPreview"] == f"the log could not be written: {os.strerror(errno.EFBIG)}\n"
     assert runner.log(job["jobId"]) == "x" * 65536
     assert runner.job(job["jobId"]) == job
