@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from generated_client.models import Job
 from script_runner.cli.commands import main
+from script_runner.cli.exit_codes import exit_code_of
 from scripts.runner_process import RunnerProcess
 from tests.script_runner.cli.scriptctl import NOBODY, environment, let_go, scriptctl, started
+from tests.script_runner.documented import documented
 
 SOME_COMMANDS = [
     ("run", "args"),
@@ -76,6 +80,28 @@ def test_a_time_limit_of_the_script_ends_with_124(url: str) -> None:
     result = scriptctl(url, "run", "limited")
     assert (result.returncode, result.stdout) == (124, b"")
     assert b"time limit" in result.stderr
+
+
+def test_what_neither_the_output_nor_the_exit_code_says_is_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    scripts, limit = {"say": "#!/bin/sh\necho hello\n"}, {"maxLogBytesPerStream": 4}
+    with RunnerProcess(tmp_path, scripts, runner=limit) as runner:
+        assert main(["--url", runner.url, "run", "say"]) == 0
+        cut, of_cut = capfd.readouterr()
+        shutil.rmtree(tmp_path / "logs")
+        (tmp_path / "logs").write_text("a file in the place of the folder")
+        assert main(["--url", runner.url, "run", "say"]) == 125
+        nothing, of_failure = capfd.readouterr()
+    assert (cut, nothing) == ("hell", "")
+    said = r"scriptctl: job_\w+: the runner has not kept all of stdout \(maxLogBytesPerStream\)\n"
+    assert re.fullmatch(said, of_cut)
+    assert re.fullmatch(r"scriptctl: job_\w+: the job could not be started: .+\n", of_failure)
+
+
+def test_an_exit_code_that_a_shell_would_cut_is_255() -> None:
+    job = Job.from_dict({**documented("getJob", "failed"), "code": 256})
+    assert exit_code_of(job) == 255
 
 
 def test_wait_ends_as_the_script_or_with_its_own_timeout(
