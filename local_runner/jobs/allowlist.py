@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import regress
 
@@ -58,6 +57,7 @@ class Allowlist:
     def __init__(self, config: Source) -> None:
         """Begin with the scripts of a configuration that was just read."""
         self._config = config
+        self._path = config.scripts_path
         # Its own: a log that cannot be written now must not keep others from a run.
         self._thread = Disk(threads=1)
         self._rules = Rules(config.scripts)
@@ -83,10 +83,10 @@ class Allowlist:
         A file that is invalid changes nothing; that is logged once.
         """
         # From the event loop: the start of a script looks for its file there as well.
-        if self._seen is not None and _look_of(self._config.scripts_path) == self._seen:
+        if self._seen is not None and _look_of(self._path) == self._seen:
             return
         async with self._reading:
-            look = _look_of(self._config.scripts_path)
+            look = _look_of(self._path)
             if look is not None and look == self._seen:
                 return
             fault: str | None = None
@@ -150,18 +150,19 @@ class Allowlist:
             ) from refusal
 
 
-@dataclass(frozen=True)
-class _Look:
+class _Look(NamedTuple):
     """What tells that a file has changed."""
 
-    identity: tuple[int, int]
+    device: int
+    inode: int
     size: int
-    changed_ns: tuple[int, int]
+    written_ns: int
+    changed_ns: int
 
     @property
     def is_settled(self) -> bool:
         """Whether its last change is so long ago that another would have another time."""
-        return time.time_ns() - max(self.changed_ns) > SETTLED_NS
+        return time.time_ns() - max(self.written_ns, self.changed_ns) > SETTLED_NS
 
 
 def _look_of(path: Path) -> _Look | None:
@@ -169,9 +170,7 @@ def _look_of(path: Path) -> _Look | None:
         found = path.stat()
     except OSError:
         return None
-    return _Look(
-        (found.st_dev, found.st_ino), found.st_size, (found.st_mtime_ns, found.st_ctime_ns)
-    )
+    return _Look(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 class Rules:

@@ -118,9 +118,13 @@ class Output:
 
     def _drain(self, stream: Stream) -> None:
         """Read what is in a pipe now, not what somebody goes on to write."""
-        left = _bytes_in(self._pipes[stream])
+        left: int | None = None
         while not self._logs.is_full and (read := self._read(stream)):
-            left -= read
+            if left is None:
+                # Asked once there is something: most pipes are empty after one read, or before.
+                left = _bytes_in(self._pipes[stream]) if read == READ_BYTES else 0
+            else:
+                left -= read
             if left < 0:
                 return
 

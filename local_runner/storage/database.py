@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-import queue
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from local_runner import log
-from local_runner.storage.disk import settle_from_thread
+from local_runner.storage.disk import Outbox, settle_from_thread
 from local_runner.storage.schema import open_database
 
 T = TypeVar("T")
@@ -57,8 +56,8 @@ class Database:
         """
         self._closed = False
         self._journal_bytes = 0
-        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._syncs: queue.SimpleQueue[asyncio.Future[None] | None] = queue.SimpleQueue()
+        self._work: Outbox[_Work | None] = Outbox()
+        self._syncs: Outbox[asyncio.Future[None] | None] = Outbox()
         self.connection = open_database(path)
         try:
             # Opened now: it is there since the schema was checked, and stays.
@@ -77,7 +76,7 @@ class Database:
         """Have a function of the connection called; what it changed is safe from a kill then.
 
         Args:
-            run: The function.
+            run: The function. It executes one statement.
             writes: The bytes of the texts that it writes; only for `CHECKPOINT_BYTES`.
 
         Raises:
@@ -114,13 +113,14 @@ class Database:
             raise StoreError("the history of jobs is closed")
 
     def _serve(self) -> None:
-        while (first := self._work.get()) is not None:
+        queued = self._work.queue
+        while (first := queued.get()) is not None:
             group, writes = [first], first.writes
             # Bounded, so that the journal is: what is in one transaction is in it as a whole.
-            while writes < CHECKPOINT_BYTES and not self._work.empty():
-                work = self._work.get()
+            while writes < CHECKPOINT_BYTES and not queued.empty():
+                work = queued.get()
                 if work is None:
-                    self._work.put(None)
+                    queued.put(None)
                     break
                 group.append(work)
                 writes += work.writes
@@ -131,12 +131,13 @@ class Database:
                 self._checkpoint()
 
     def _serve_syncs(self) -> None:
-        while (first := self._syncs.get()) is not None:
+        queued = self._syncs.queue
+        while (first := queued.get()) is not None:
             group = [first]
-            while not self._syncs.empty():
-                waiting = self._syncs.get()
+            while not queued.empty():
+                waiting = queued.get()
                 if waiting is None:
-                    self._syncs.put(None)
+                    queued.put(None)
                     break
                 group.append(waiting)
             failure: StoreError | None = None
@@ -174,6 +175,9 @@ class Database:
     def _together(self, runs: list[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         """Do some work in one transaction; whatever fails is a StoreError."""
         try:
+            if len(runs) == 1:
+                # A statement by itself is a transaction.
+                return [runs[0](self.connection)]
             with self.connection:
                 self.connection.execute("BEGIN")
                 return [run(self.connection) for run in runs]

@@ -183,11 +183,9 @@ class Store:
         Raises:
             StoreError: If they cannot be deleted.
         """
-        keys = [(seq,) for seq in seqs]
-        await self._database.do(
-            lambda connection: connection.executemany("DELETE FROM jobs WHERE seq = ?", keys),
-            CHANGE_BYTES,
-        )
+        keys = list(seqs)
+        query = f"DELETE FROM jobs WHERE seq IN ({', '.join('?' * len(keys))})"
+        await self._database.do(lambda connection: connection.execute(query, keys), CHANGE_BYTES)
 
     async def sync(self) -> None:
         """Wait until what has been saved by now is on the disk, safe from a loss of power.

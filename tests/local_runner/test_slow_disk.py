@@ -381,3 +381,7 @@ async def test_long_previews_do_not_make_the_journal_long(tmp_path: Path, previe
     journal = (tmp_path / "jobs.sqlite3-wal").stat().st_size
     await store.close()
     assert journal < 3 * database.CHECKPOINT_BYTES
+
+
+async def test_what_a_disk_was_given_is_done_also_if_nobody_holds_it_any_more() -> None:
+    assert await asyncio.wait_for(threads.Disk().run(lambda: "done"), timeout=30) == "done"
