@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import sqlite3
 import subprocess
@@ -83,6 +84,7 @@ def test_a_stderr_that_nobody_reads_stops_nothing(unread: Unread) -> None:
 def test_lines_that_nobody_read_in_time_are_counted_and_the_count_is_said(unread: Unread) -> None:
     unread.fill(FILL_ALL)
     while b"were dropped" not in unread.said:
+        assert select.select([unread.stderr], [], [], END_SECONDS)[0], "no line was dropped"
         unread.said += os.read(unread.stderr.fileno(), PIPE_BYTES)
     unread.process.send_signal(signal.SIGTERM)
 
