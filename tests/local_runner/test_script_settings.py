@@ -49,8 +49,10 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess]:
     (folder / "wrapper").write_text('#!/bin/sh\necho "wrapped $1"\nshift\nexec "$@"\n')
     (folder / "wrapper").chmod(0o755)
     environment = {"HOME": "/home/of/the/runner"}
-    with RunnerProcess(folder, SCRIPTS, rules=RULES, environment=environment) as started:
-        yield started
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONUNBUFFERED", raising=False)
+        with RunnerProcess(folder, SCRIPTS, rules=RULES, environment=environment) as started:
+            yield started
 
 
 def test_a_script_has_its_folder_and_its_variables(runner: RunnerProcess) -> None:

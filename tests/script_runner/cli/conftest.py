@@ -21,6 +21,8 @@ SCRIPTS = {
     "stubborn": f"#!/bin/sh\ntrap '' TERM\necho begun\n{_WAIT}\n",
     "limited": "#!/bin/sh\nsleep 60\n",
     "odd": "#!/bin/sh\n",
+    "unseen": "#!/bin/sh\n",
+    "draws": f"#!/bin/sh\nprintf '\\rat 40%%'\n{_WAIT}\nprintf '\\rat 90%%\\n'\n",
     "lines": "#!/bin/sh\nseq -f '%.0f 日志' 20000\nprintf 'open'\n",
 }
 
@@ -34,6 +36,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerProcess]:
         "limited": {"timeoutSec": 1},
         # A shell would take it for something else.
         "odd": {"id": "odd:it's $(a) b"},
+        "unseen": {"id": "unseen\x1b[8m"},
     }
     with RunnerProcess(
         folder, SCRIPTS, rules=rules, runner={"killGraceSeconds": 20, "maxConcurrent": 20}

@@ -76,6 +76,22 @@ def test_a_second_signal_leaves_the_job_and_names_it(runner: RunnerProcess, tmp_
     let_go(tmp_path)
 
 
+def test_a_signal_that_is_ignored_stays_ignored(url: str, tmp_path: Path) -> None:
+    """As a shell has it for what a script starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = started(url, "run", "live", str(tmp_path))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"first\n"
+        process.send_signal(signal.SIGINT)
+        let_go(tmp_path)
+        assert process.stdout.read() == b"last\n"
+    assert process.returncode == 0
+
+
 def test_a_time_limit_of_the_script_ends_with_124(url: str) -> None:
     result = scriptctl(url, "run", "limited")
     assert (result.returncode, result.stdout) == (124, b"")
@@ -275,7 +291,8 @@ def test_lists_in_a_pipe_are_columns_and_harmless(runner: RunnerProcess) -> None
         line.split("\t")[0]
         for line in scriptctl(runner.url, "scripts").stdout.decode().splitlines()
     ]
-    assert ids == [script["id"] for script in runner.http.get("/scripts").json()["scripts"]]
+    listed = runner.http.get("/scripts").json()["scripts"]
+    assert ids == [script["id"].replace("\x1b", r"\x1b") for script in listed]
 
 
 def test_the_token_is_sent_and_never_shown(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts.runner_process import RunnerProcess
+from scripts.waiting import wait_until
 from tests.script_runner.cli.scriptctl import NOBODY, Terminal, let_go, screen
 
 
@@ -24,6 +25,19 @@ def test_a_bar_shows_how_far_the_script_is_and_goes_without_a_trace(
         let_go(tmp_path)
         assert terminal.ended() == 0
     assert screen(terminal.written) == ["at 40%", "at 90%", ""]
+
+
+def test_there_is_no_bar_where_the_script_draws_one_itself(
+    runner: RunnerProcess, tmp_path: Path
+) -> None:
+    with Terminal(runner.url, "run", "draws", str(tmp_path)) as terminal:
+        terminal.shows("at 40%")
+        lines = len(runner.events)
+        wait_until(lambda: len(runner.events) > lines + 3)  # of polls
+        let_go(tmp_path)
+        assert terminal.ended() == 0
+    assert "━" not in terminal.written
+    assert screen(terminal.written) == ["at 90%", ""]
 
 
 def test_a_failure_is_said_below_an_open_line_and_leaves_no_bar(url: str) -> None:
@@ -121,6 +135,7 @@ def test_bash_completes_whatever_the_ids_are_and_however_they_are_typed(
         f"scriptctl --url {runner.url} run liv": f"scriptctl --url {runner.url} run live ",
         "scriptctl jobs --script=liv": "scriptctl jobs --script=live ",
         f"scriptctl logs {job_id}": f"scriptctl logs {job_id} ",
+        "scriptctl run unseen": "scriptctl run unseen",
         f"scriptctl --url {NOBODY} run liv": f"scriptctl --url {NOBODY} run liv",
     }.items():
         assert completed(bash, typed) == expected
