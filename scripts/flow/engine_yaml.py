@@ -38,14 +38,32 @@ _INTEGERS_OF_64_BITS = range(-(2**63), 2**64)
 _INTEGERS_OF_128_BITS = range(-(2**127), 2**128)
 _DEEPEST = 126
 """How deep a node may be nested: 128 levels for the engine, of which the document has two."""
+_DEEPEST_COMPOSED = 1000
+"""The same where the engine does not care, under keys that it does not know."""
 
 
 class FlowFileError(Exception):
     """A flow or block manifest that cannot be run; the message names the file and the place."""
 
 
+if not yaml.__with_libyaml__:
+    raise ImportError("PyYAML was built without libyaml, which flows need: install its wheel")
+
+
 class _EngineLoader(yaml.CSafeLoader):
     """Knows the plain scalars of the engine's YAML, of which the rest is text."""
+
+    _depth = 0
+
+    def descend_resolver(self, *_: object) -> None:
+        """Go into a node: libyaml has no limit of its own, but a stack that overflows."""
+        self._depth += 1
+        if self._depth > _DEEPEST_COMPOSED:
+            raise RecursionError
+
+    def ascend_resolver(self) -> None:
+        """Leave it."""
+        self._depth -= 1
 
 
 _EngineLoader.yaml_implicit_resolvers = {}
