@@ -147,6 +147,22 @@ def test_a_log_that_is_shorter_than_its_job_says_is_cut(
     assert truncated_streams(job, {"stderr": text}) == streams
 
 
+@pytest.mark.parametrize(
+    ("text", "preview", "streams"),
+    [
+        ("a\nb\n", "\ufffd\nb\n", []),
+        ("a\nb\n", "b\nc\n", ["stdout"]),
+        ("", "a\n", ["stdout"]),
+    ],
+)
+def test_a_log_that_lacks_the_end_of_stdout_is_cut(
+    text: str, preview: str, streams: list[str]
+) -> None:
+    """The reference server counts nothing of a piece of which a full disk took no byte."""
+    job = documented_job(stdoutSize=len(text), stdoutPreview=preview)
+    assert truncated_streams(job, {"stdout": text}) == streams
+
+
 REASON = "the log could not be written: No space left on device"
 
 
