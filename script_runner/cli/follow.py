@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from generated_client.models import Job
-from script_runner import ScriptRunner, Stream, has_ended
+from script_runner import ScriptRunner, Status, Stream, has_ended
 from script_runner.cli import words
 from script_runner.cli.exit_codes import exit_code_of, why_without_exit_code
 from script_runner.cli.interrupts import Interrupts
@@ -83,7 +83,9 @@ def _to_say(job: Job, end_of_stderr: str) -> list[str]:
     if reason := reason_in_preview(job, end_of_stderr):
         # The reference server says it again for each piece that it could not write.
         sentences.append(f"{job.job_id}: {reason.splitlines()[-1]}")
-    elif why is not None:
+    # If stderr is cut, what looks like the reason may be the last that the script wrote.
+    is_said = bool(reason) and job.status == Status.FAILED and not job.stderr_truncated
+    if why is not None and not is_said:
         sentences.append(why)
     return sentences
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from script_runner.cli.exit_codes import exit_code_of
 from scripts.runner_process import RunnerProcess
 from tests.script_runner.cli.scriptctl import NOBODY, environment, let_go, scriptctl, started
 from tests.script_runner.documented import documented
+from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_response
 
 SOME_COMMANDS = [
     ("run", "args"),
@@ -113,6 +115,29 @@ def test_what_neither_the_output_nor_the_exit_code_says_is_said(
     said = r"scriptctl: job_\w+: the runner has not kept all of stdout \(maxLogBytesPerStream\)\n"
     assert re.fullmatch(said, of_cut)
     assert re.fullmatch(r"scriptctl: job_\w+: the job could not be started: .+\n", of_failure)
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        # Of the reference server, which cannot write to a full disk.
+        ({"status": "timed_out", "stderrPreview": "\nENOSPC"}, "was ended by the time limit of"),
+        ({"status": "failed", "stderrTruncated": True}, "failed without an exit code: it could"),
+    ],
+)
+def test_what_looks_like_a_reason_does_not_hide_why_there_is_no_exit_code(
+    job: dict[str, object], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ended = documented("getJob", "failed") | {"code": -1, "stdoutSize": 0, "stderrSize": 0} | job
+
+    def respond(request: Request) -> Iterator[Step]:
+        started = {"ok": True, "jobId": ended["jobId"], "status": "queued", "mode": "async"}
+        is_poll = request.method == "GET"
+        yield json_response(200, ended) if is_poll else json_response(202, started)
+
+    with MisbehavingServer(respond) as server:
+        main(["--url", server.url, "run", "say"])
+    assert f"scriptctl: {ended['jobId']} {said}" in capfd.readouterr().err
 
 
 def test_an_exit_code_that_a_shell_would_cut_is_255() -> None:
