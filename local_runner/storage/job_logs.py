@@ -216,6 +216,8 @@ class JobLogs:
         """Write what waits and close the files; `failure` tells whether that could be done."""
         while self._waiting_bytes or any(stream.file.is_open for stream in self.streams.values()):
             await self._write(close=True)
+        # Whoever waits for that holds this in turn.
+        self.on_failure = self.on_room = _nothing
 
     def lose(self, stream: Stream) -> None:
         """Note that something was printed that came too late for the log."""
