@@ -256,10 +256,15 @@ class BoundedProtocol(H11Protocol):
             self._wait_for(None)
         elif state is h11.IDLE and self.timeout_keep_alive_task is None:
             self._wait_for((HEAD, self.cycle))
-        elif state is h11.SEND_BODY:
+        elif state is h11.SEND_BODY and not self._has_body:
             self._wait_for((BODY, self.cycle))
         else:
             self._wait_for(None)
+
+    @property
+    def _has_body(self) -> bool:
+        """Whether all of the body has come that the handler has not read yet."""
+        return not self._is_chunked and len(self._unparsed) >= self._body_left
 
     def _wait_for(self, owed: tuple[str, object] | None) -> None:
         """Start the time limit of what is owed, unless it runs already."""

@@ -216,7 +216,7 @@ class LiveJob:
         """Wait for the end of the script; returns the status and the code."""
         try:
             if self._start_error is not None:
-                raise self._start_error
+                raise self._taken_start_error()
             if self._process is None:
                 return Status.CANCELED, NO_EXIT_CODE
             ended = await self._in_time(self._process)
@@ -234,6 +234,12 @@ class LiveJob:
         if self._ended_by is not None:
             return self._ended_by, NO_EXIT_CODE
         return (Status.FAILED if ended.code else Status.SUCCEEDED), ended.code
+
+    def _taken_start_error(self) -> Exception:
+        """What was kept; it must not be held any longer, as its traceback holds the job."""
+        error, self._start_error = self._start_error, None
+        assert error is not None
+        return error
 
     async def _in_time(self, process: Process) -> Exit:
         """Wait for the end of a process, and end it when its time is over."""
