@@ -95,9 +95,8 @@ screenshot: setup ## write docs/page.png, a picture of the page of the local run
 	@$(PY) -m scripts.screenshot
 
 FLOW ?= flows/flow-1
-URL ?= http://localhost:3000
-flow: $(DEMO_READY) ## run any flow against any script-runner (FLOW=flows/flow-1 URL=http://localhost:3000)
-	@$(PY) -m scripts.flow.cli $(FLOW) --url $(URL)
+flow: $(DEMO_READY) ## run any flow against any script-runner (FLOW=flows/flow-1 URL=...; without URL that of the flow)
+	@$(PY) -m scripts.flow.cli $(FLOW) $(if $(URL),--url $(URL))
 
 # A test waits most of its time, so that more of them than there are cores do not disturb each other.
 PYTEST := $(BIN)/pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder

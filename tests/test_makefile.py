@@ -40,3 +40,15 @@ def test_a_python_that_does_not_do_is_named(tmp_path: Path, python: str | None, 
         f"Python 3.11 or newer is needed, {program} {found}: name a newer one, such as "
         "make PYTHON=python3.12 demo"
     )
+
+
+def test_a_flow_keeps_its_own_url_unless_one_is_given() -> None:
+    """It may be a reference to a secret."""
+    for given, passed in (([], False), (["URL=http://runner.example:3000"], True)):
+        # Only what would be done; what is installed is as it is.
+        command = ["make", "--dry-run", "--assume-old=.venv/demo-ready", "flow", *given]
+        environment = {"PATH": os.environ["PATH"]}
+        shown = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        assert ("--url" in shown) is passed

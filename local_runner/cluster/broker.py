@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import re
 import ssl
 from dataclasses import dataclass
@@ -111,6 +112,7 @@ def broker(urls: tuple[str, ...], credentials: str | None, inbox: str) -> Broker
         ConfigError: If the file cannot be read or is neither.
     """
     tls = ssl.create_default_context() if urls[0].startswith("tls://") else None
+    logging.getLogger("asyncio").addFilter(_is_of_use)
     if credentials is None:
         return Broker(list(urls), tls, None, inbox)
     try:
@@ -141,6 +143,11 @@ def broker(urls: tuple[str, ...], credentials: str | None, inbox: str) -> Broker
 def without_secrets(url: str) -> str:
     """A URL as a message may show it."""
     return re.sub(r"//[^/@]*@", "//", url)
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    # asyncio says it at each end of a connection that nats-py has put on TLS.
+    return not record.getMessage().startswith("returning true from eof_received()")
 
 
 def _trusting(authorities: list[str]) -> ssl.SSLContext:
