@@ -8,6 +8,7 @@ decides what runs when, `jobs` cancels what is left, `report` prints.
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -95,9 +96,12 @@ def _finish(run: FlowRun, timeout: float, as_json: bool) -> int:
             click.echo(json.dumps(run.as_json(), indent=2))
         else:
             print_summary(run)
-    except OSError:
+    except OSError as error:
         # Nobody reads it, nor what Python would flush at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            click.echo(f"Error: cannot print the outputs: {error.strerror}", err=True)
+            return run.exit_code or 1
     return run.exit_code
 
 

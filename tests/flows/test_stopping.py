@@ -163,6 +163,20 @@ def test_a_reader_that_goes_away_ends_the_run_and_its_jobs(
     assert runner.ended(job["jobId"])["status"] == "canceled"
 
 
+@pytest.mark.parametrize(("arguments", "code"), [(["--json"], 1), ([], 128 + signal.SIGPIPE)])
+def test_outputs_that_do_not_fit_on_a_disk_are_no_success(
+    package: Package, arguments: list[str], code: int
+) -> None:
+    package.flow(node("a", "echo", x=1))
+
+    command = package.command(*arguments)
+    with Path("/dev/full").open("w") as command["stdout"]:
+        done = subprocess.run(**command, stderr=PIPE, timeout=RUN_SECONDS, check=False)
+
+    assert done.returncode == code
+    assert done.stderr == "Error: cannot print the outputs: No space left on device\n"
+
+
 def test_under_nohup_the_end_of_the_terminal_ends_nothing(package: Package) -> None:
     package.block("hold", HOLD, inputs=())
     package.flow(node("h", "hold"))
