@@ -306,4 +306,7 @@ def main(args: Sequence[str] | None = None) -> int:
         output.say(f"{error}{known}")
     except ScriptRunnerError as error:
         output.say(str(error))
+    except OSError as error:
+        output.forget_stdout()
+        output.say(f"cannot write the output: {error.strerror}")
     return OWN_FAILURE

@@ -17,7 +17,14 @@ from generated_client.models import Job
 from script_runner.cli.commands import main
 from script_runner.cli.exit_codes import exit_code_of
 from scripts.runner_process import RunnerProcess
-from tests.script_runner.cli.scriptctl import NOBODY, environment, let_go, scriptctl, started
+from tests.script_runner.cli.scriptctl import (
+    COMMAND,
+    NOBODY,
+    environment,
+    let_go,
+    scriptctl,
+    started,
+)
 from tests.script_runner.documented import documented
 from tests.support.misbehaving_server import MisbehavingServer, Request, Step, json_response
 
@@ -256,6 +263,23 @@ def test_what_cannot_be_done_ends_with_125_and_one_line(url: str, command: tuple
     result = scriptctl(url, *command)
     assert (result.returncode, result.stdout) == (125, b"")
     assert re.fullmatch(rb"scriptctl: [^\n]+\n", result.stderr)
+
+
+@pytest.mark.parametrize("command", [("run", "args", "x"), ("scripts",), ("--help",)], ids=" ".join)
+def test_output_that_does_not_fit_on_a_disk_ends_with_125_and_one_line(
+    url: str, command: tuple[str, ...]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [*COMMAND, *command],
+            env=environment(url, {}),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert result.returncode == 125
+    said = rb"scriptctl: cannot write the output: No space left on device\n"
+    assert re.fullmatch(said, result.stderr)
 
 
 @pytest.mark.parametrize(
