@@ -66,8 +66,11 @@ class _Api:
         wanted = min(limit, MAX_LIMIT)
 
         async def make() -> bytes:
+            # Now: a job that ends while the page is read may print more until then.
+            had_ended = record.has_ended
             page = await self._reader.page(record, stream, offset, wanted)
-            return await self._large.encoded(log_page(record, stream, page), len(page.data))
+            model = log_page(record, stream, page, had_ended=had_ended)
+            return await self._large.encoded(model, len(page.data))
 
         # Before there is room for it: what waits for the disk of one log takes none from others.
         await self._reader.flush(record.job_id)

@@ -55,14 +55,21 @@ def accepted_job(job: LiveJob) -> AcceptedJob:
     return AcceptedJob(ok=True, job_id=job.record.job_id, status=job.accepted_as)
 
 
-def log_page(record: JobRecord, stream: str, page: Page) -> LogPage:
-    """A page as `getJobLogs` returns it."""
+def log_page(record: JobRecord, stream: str, page: Page, *, had_ended: bool) -> LogPage:
+    """A page as `getJobLogs` returns it.
+
+    Args:
+        record: The job.
+        stream: Which of its logs.
+        page: The page.
+        had_ended: Whether the log was complete when the page was read.
+    """
     if stream == "stdout":
         size, truncated = record.stdout_size, record.stdout_truncated
     else:
         size, truncated = record.stderr_size, record.stderr_truncated
     # Somebody has deleted or cut the file.
-    is_short = record.has_ended and page.total_size < size
+    is_short = had_ended and page.total_size < size
     return LogPage(
         ok=True,
         job_id=record.job_id,

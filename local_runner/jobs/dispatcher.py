@@ -132,10 +132,8 @@ class Dispatcher:
         except StoreError as error:
             job.fail_to_start(error)
         else:
-            if await self._put_back_if_stopping(job, kept):
+            if not await self._start_when_possible(job, kept):
                 return
-            if not job.refused:
-                await self._start_when_possible(job)
         await self._run_or_withdraw(job)
 
     async def _run_or_withdraw(self, job: LiveJob) -> None:
@@ -194,31 +192,22 @@ class Dispatcher:
         except StoreError as error:
             job.fail_to_start(error)
         else:
-            if await self._put_back_if_stopping(job, kept):
+            if not await self._start_when_possible(job, kept):
                 return False
-            if not job.refused:
-                await self._start_when_possible(job)
         self._tasks.spawn(self._run_or_withdraw(job))
         return job.has_process
 
     # -- from its start to its end
 
-    async def _put_back_if_stopping(self, job: LiveJob, kept: str | None) -> bool:
-        """Have a job that nobody has started yet stay queued for the next start, if it is a stop.
-
-        Args:
-            job: The job.
-            kept: The configuration of its script when it was accepted.
-
-        Returns:
-            Whether it is.
-        """
-        if not self._live.stopping or job.refused or job.is_told_to_end:
-            return False
+    async def _put_back(self, job: LiveJob, kept: str | None) -> None:
+        """Have a job that nobody has started yet stay queued for the next start."""
         job.record.status, job.record.started_ms, job.record.worker = Status.QUEUED, None, None
         job.record.script = kept
+        del self._live.begun[job.record.job_id]
+        self._live.free_slot(job)
+        # It can be cancelled until the last caller has gone.
+        self._live.queue.put_back(job)
         await self._recorder.try_to_save(job)
-        return True
 
     def _start(self, job: LiveJob) -> None:
         if self._live.stopping:
@@ -227,13 +216,25 @@ class Dispatcher:
         if job.has_process:
             log.job_start(job.record)
 
-    async def _start_when_possible(self, job: LiveJob) -> None:
-        """Start a job that was accepted long ago; no shortage of the system makes it fail."""
-        while True:
+    async def _start_when_possible(self, job: LiveJob, kept: str | None) -> bool:
+        """Start a job that was accepted long ago; no shortage of the system makes it fail.
+
+        Args:
+            job: The job; one that was refused is not started.
+            kept: The configuration of its script when it was accepted.
+
+        Returns:
+            Whether its end is to be seen to; False if the runner stops, and it stays queued.
+        """
+        while not job.refused:
+            if self._live.stopping and not job.is_told_to_end:
+                await self._put_back(job, kept)
+                return False
             try:
                 self._start(job)
             except OutOfResources as shortage:
                 log.event("error", message=f"{job.record.job_id} has to wait: {shortage}")
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                return
+                break
+        return True

@@ -44,6 +44,10 @@ class LiveJobs:
         self.all.pop(job.record.job_id, None)
         self.begun.pop(job.record.job_id, None)
 
+    def started(self) -> list[LiveJob]:
+        """Those whose scripts were started; when the runner stops, the others stay queued."""
+        return [job for job in self.begun.values() if job.has_process]
+
     def running(self, script_id: str) -> int:
         """How many jobs of a script run."""
         return self._running[script_id]

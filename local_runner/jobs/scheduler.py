@@ -227,9 +227,8 @@ class Scheduler:
         if self._workers is not None and self._workers.scripts_go_on:
             self._workers.detach()
         else:
-            for job in self._live.begun.values():
-                if job.has_process:  # others are not started any more
-                    job.end_process(Status.CANCELED)
+            for job in self._live.started():
+                job.end_process(Status.CANCELED)
         await self._tasks.ended()
         if self._workers is not None:
             await self._workers.close()
@@ -239,5 +238,5 @@ class Scheduler:
     def kill(self) -> None:
         """End the running scripts at once, unless they are left alone."""
         if self._workers is None or not self._workers.scripts_go_on:
-            for job in self._live.all.values():
+            for job in self._live.started():
                 job.kill()

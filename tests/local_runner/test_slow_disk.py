@@ -238,6 +238,25 @@ async def test_a_slow_poll_changes_nothing_of_a_job_that_has_ended_meanwhile(
     assert (shown["status"], shown["stdoutPreview"]) == ("succeeded", "one\ntwo\n")
 
 
+async def test_a_page_that_was_read_before_a_job_printed_more_and_ended_lacks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lasts = '#!/bin/sh\necho one\nuntil [ -e "$1" ]; do sleep 0.02; done\necho two\n'
+    disk = HangingDisk(monkeypatch, log_pages, "pread")
+    async with serving(tmp_path, {"lasts": lasts}) as runner:
+        running = run(runner, "lasts", str(tmp_path / "end"))
+        await until(lambda: any((tmp_path / "logs").glob("*.log")))
+        (job,) = (await request(runner, "GET", "/jobs"))["jobs"]
+        reading = asyncio.create_task(request(runner, "GET", f"/jobs/{job['jobId']}/logs"))
+        await until(disk.hangs.is_set)
+        (tmp_path / "end").touch()
+        assert (await running)["stdoutSize"] == len("one\ntwo\n")
+        disk.let_go()
+        page = await reading
+
+    assert (page["data"], page["truncated"]) == ("one\n", False)
+
+
 async def test_a_job_has_not_ended_before_its_previews_are_those_of_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,9 +336,9 @@ class Elsewhere:
         """Nothing."""
 
 
-@pytest.mark.parametrize("cancels", [True, False])
+@pytest.mark.parametrize("cancels", ["before", "after", "never"])
 async def test_a_cancel_of_a_job_that_is_about_to_start_elsewhere_holds_if_the_runner_stops(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancels: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancels: str
 ) -> None:
     RunnerProcess(tmp_path, SCRIPTS)
     config = load(tmp_path / "config.json")
@@ -331,16 +350,20 @@ async def test_a_cancel_of_a_job_that_is_about_to_start_elsewhere_holds_if_the_r
     starting = asyncio.create_task(workers.dispatcher.start_on(job_id, "one.00000000"))
     await until(disk.hangs.is_set)
     stopping = asyncio.create_task(scheduler.stop())
-    record = await scheduler.cancel(job_id) if cancels else await scheduler.reader.job(job_id)
+    look = scheduler.cancel if cancels == "before" else scheduler.reader.job
+    record = await look(job_id)
     seen = record and record.status
     disk.let_go()
     started, _ = await asyncio.gather(starting, stopping)
+    if cancels == "after":
+        # Callers that are connected are served until all scripts have ended.
+        await scheduler.cancel(job_id)
     kept = await store.get(job_id)
     await store.close()
 
     assert (seen, started) == ("running", False)
     assert kept is not None
-    assert kept.status == ("canceled" if cancels else "queued")
+    assert kept.status == ("queued" if cancels == "never" else "canceled")
 
 
 async def test_a_job_that_has_its_turn_as_the_runner_stops_stays_queued_as_it_was_accepted(
