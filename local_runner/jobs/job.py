@@ -6,12 +6,11 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 from local_runner import log
 from local_runner.config import RunnerConfig, ScriptConfig
-from local_runner.jobs.record import STREAMS, JobRecord, Status, Stream
+from local_runner.jobs.record import JobRecord, Status, Stream
 from local_runner.processes.launcher import (
     CannotStart,
     Detached,
@@ -26,7 +25,6 @@ from local_runner.processes.shortage import OutOfResources, is_shortage
 from local_runner.storage.disk import Disk
 from local_runner.storage.history import StoreError
 from local_runner.storage.job_logs import JobLogs
-from local_runner.storage.log_pages import decode_tail, read_tail
 
 NO_EXIT_CODE = -1
 """What the wire has as the code of a job that ended without an exit code."""
@@ -287,22 +285,6 @@ def mark_ended(record: JobRecord, status: Status, code: int, duration_ms: int) -
     record.code = code
     record.ended_ms = now_ms()
     record.duration_ms = duration_ms
-
-
-def mark_interrupted(record: JobRecord, limits: RunnerConfig) -> None:
-    """Put the end of a job that ran when its runner ended into the record, with what it printed."""
-    now = now_ms()
-    mark_ended(record, Status.FAILED, NO_EXIT_CODE, max(0, now - (record.started_ms or now)))
-    for stream in STREAMS:
-        path = Path(limits.logs_dir, record.log_name(stream))
-        try:
-            size, tail = read_tail(path, limits.preview_max_bytes)
-            preview = decode_tail(tail, is_cut=size > len(tail), ended=True)
-        except OSError as error:
-            size, preview = 0, f"the log cannot be read: {error}\n"
-        setattr(record, f"{stream}_size", size)
-        setattr(record, f"{stream}_truncated", size >= limits.max_log_bytes_per_stream)
-        setattr(record, f"{stream}_preview", preview)
 
 
 def now_ms() -> int:

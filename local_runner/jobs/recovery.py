@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 
 from local_runner import log
 from local_runner.config import RunnerConfig, ScriptConfig
 from local_runner.jobs.allowlist import Allowlist, Refused
-from local_runner.jobs.job import NO_EXIT_CODE, LiveJob, mark_ended, mark_interrupted
+from local_runner.jobs.job import NO_EXIT_CODE, LiveJob, mark_ended, now_ms
 from local_runner.jobs.live import LiveJobs
-from local_runner.jobs.record import JobRecord, Status
+from local_runner.jobs.record import STREAMS, JobRecord, Status
 from local_runner.jobs.recorder import Recorder
 from local_runner.processes.launcher import Workers
 from local_runner.processes.orphans import end_processes_of
 from local_runner.storage.disk import Disk
 from local_runner.storage.history import Store
+from local_runner.storage.log_pages import decode_tail, read_tail
 
 
 class Recovery:
@@ -77,7 +79,7 @@ class Recovery:
             ended = await self._disk.run(lambda: end_processes_of(ids, grace))
             log.event("recovered", interrupted_jobs=len(ids), processes_ended=ended)
         for record in interrupted:
-            await self._disk.run(functools.partial(mark_interrupted, record, self._limits))
+            await self._disk.run(functools.partial(_mark_interrupted, record, self._limits))
             log.job_end(record)
             await self._store.save(record)
 
@@ -111,3 +113,19 @@ class Recovery:
         assert self._workers is not None
         await job.resume(self._limits, self._workers, self._disk)
         return job
+
+
+def _mark_interrupted(record: JobRecord, limits: RunnerConfig) -> None:
+    """Put the end of a job that ran when its runner ended into the record, with what it printed."""
+    now = now_ms()
+    mark_ended(record, Status.FAILED, NO_EXIT_CODE, max(0, now - (record.started_ms or now)))
+    for stream in STREAMS:
+        path = Path(limits.logs_dir, record.log_name(stream))
+        try:
+            size, tail = read_tail(path, limits.preview_max_bytes)
+            preview = decode_tail(tail, is_cut=size > len(tail), ended=True)
+        except OSError as error:
+            size, preview = 0, f"the log cannot be read: {error}\n"
+        setattr(record, f"{stream}_size", size)
+        setattr(record, f"{stream}_truncated", size >= limits.max_log_bytes_per_stream)
+        setattr(record, f"{stream}_preview", preview)
