@@ -22,6 +22,7 @@ from benchmarks.measuring import BenchmarkFailed, machine
 from benchmarks.plots import write_plot
 from benchmarks.report import PLOTS_FOLDER, Found, lines_of, page
 from scripts.blocks import ROOT
+from scripts.stopping import exit_when_told
 
 MODULES = (calls, logs, jobs, lists, open_page, waits, cluster)
 """In the order of the page; each adds its subjects when it is imported."""
@@ -34,8 +35,7 @@ PAGE = "benchmarks.md"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and write; returns the exit code, 0 also if a target is missed."""
     options = _parser().parse_args(arguments)
-    # An exit, which stops the runner that is measured; a kill would leave it behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_when_told()
     # Requests to this machine must not go through a proxy, whoever sends them.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from scripts.browser import NoBrowser, chromium
 from scripts.demo import ROOT, examples_served
+from scripts.stopping import exit_when_told
 
 PICTURE = ROOT / "docs" / "page.png"
 WIDTH, HEIGHT = 1200, 760
@@ -43,6 +44,7 @@ def take(picture: Path) -> None:
 
 def main() -> int:
     """Run the command line; returns the exit code."""
+    exit_when_told()
     try:
         take(PICTURE)
     except NoBrowser as missing:

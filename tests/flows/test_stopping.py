@@ -189,18 +189,28 @@ def test_under_nohup_the_end_of_the_terminal_ends_nothing(package: Package) -> N
     assert process.returncode == 128 + signal.SIGTERM
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_the_demo_that_is_told_to_end_leaves_neither_a_process_nor_a_file_behind(
-    tmp_path: Path, number: signal.Signals
+@pytest.mark.parametrize(
+    ("command", "script", "number"),
+    [
+        ("scripts.demo", "count.sh", signal.SIGTERM),
+        ("scripts.demo", "count.sh", signal.SIGHUP),
+        ("benchmarks --only wait", "sleep.sh", signal.SIGHUP),
+    ],
+)
+def test_what_has_a_runner_and_is_told_to_end_leaves_neither_a_process_nor_a_file_behind(
+    tmp_path: Path, command: str, script: str, number: signal.Signals
 ) -> None:
+    def has_begun() -> bool:
+        with contextlib.suppress(psutil.Error):  # One that has ended meanwhile.
+            processes = psutil.Process(demo.pid).children(recursive=True)
+            return any(script in " ".join(one.cmdline()) for one in processes)
+        return False
+
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-m", "scripts.demo"]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=PIPE, text=True) as demo:
-        assert demo.stdout is not None
-        while "step 1 of 6" not in demo.stdout.readline():
-            assert demo.poll() is None
+    arguments = [sys.executable, "-m", *command.split()]
+    with subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=PIPE) as demo:
+        wait_until(has_begun)
         started = psutil.Process(demo.pid).children(recursive=True)
-        assert any("python-executor" in " ".join(one.cmdline()) for one in started)
         demo.send_signal(number)
         demo.communicate(timeout=RUN_SECONDS)
 
