@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -115,15 +116,14 @@ class Database:
     def _serve(self) -> None:
         queued = self._work.queue
         while (first := queued.get()) is not None:
-            group, writes = [first], first.writes
-            # Bounded, so that the journal is: what is in one transaction is in it as a whole.
-            while writes < CHECKPOINT_BYTES and not queued.empty():
-                work = queued.get()
-                if work is None:
-                    queued.put(None)
-                    break
+            group: list[_Work] = []
+            writes = 0
+            for work in _waiting(queued, first):
                 group.append(work)
                 writes += work.writes
+                # Bounded, so that the journal is: what is in one transaction is in it as a whole.
+                if writes >= CHECKPOINT_BYTES:
+                    break
             self._commit(group)
             self._journal_bytes += writes
             if self._journal_bytes >= CHECKPOINT_BYTES:
@@ -133,13 +133,7 @@ class Database:
     def _serve_syncs(self) -> None:
         queued = self._syncs.queue
         while (first := queued.get()) is not None:
-            group = [first]
-            while not queued.empty():
-                waiting = queued.get()
-                if waiting is None:
-                    queued.put(None)
-                    break
-                group.append(waiting)
+            group = list(_waiting(queued, first))
             failure: StoreError | None = None
             try:
                 os.fsync(self._journal)
@@ -183,3 +177,14 @@ class Database:
                 return [run(self.connection) for run in runs]
         except Exception as error:
             raise StoreError(f"the history of jobs cannot be read or written: {error}") from error
+
+
+def _waiting(queued: queue.SimpleQueue[T | None], first: T) -> Iterator[T]:
+    """The first thing of a queue, and what waits behind it, up to the end."""
+    yield first
+    while not queued.empty():
+        following = queued.get()
+        if following is None:
+            queued.put(None)
+            return
+        yield following

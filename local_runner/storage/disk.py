@@ -15,6 +15,9 @@ from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
+_Work = Callable[[], None] | None
+"""What a thread is to do; None ends it."""
+
 THREADS = 4
 """One that waits for a slow disk leaves others to go on; more would only compete for a core."""
 
@@ -61,7 +64,7 @@ class Disk:
         Raises:
             RuntimeError: If the system has no threads to give.
         """
-        self._work: Outbox[Callable[[], None] | None] = Outbox()
+        self._work: Outbox[_Work] = Outbox()
         # Of the outbox, which outlives this as long as there is something to hand over.
         weakref.finalize(self._work, _end, self._work.queue, threads)
         for number in range(threads):
@@ -77,17 +80,14 @@ class Disk:
         return done
 
 
-_Queue = queue.SimpleQueue[Callable[[], None] | None]
-
-
-def _serve(queued: _Queue) -> None:
+def _serve(queued: queue.SimpleQueue[_Work]) -> None:
     while (work := queued.get()) is not None:
         work()
         # What it holds must not be held until there is more.
         del work
 
 
-def _end(queued: _Queue, threads: int) -> None:
+def _end(queued: queue.SimpleQueue[_Work], threads: int) -> None:
     for _ in range(threads):
         queued.put(None)
 

@@ -11,7 +11,6 @@ import asyncio
 import errno
 import io
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -97,8 +96,9 @@ def _finish(run: FlowRun, timeout: float, as_json: bool) -> int:
         else:
             print_summary(run)
     except OSError as error:
-        # Nobody reads it, nor what Python would flush at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from script_runner.cli.output import forget_stdout
+
+        forget_stdout()
         if error.errno not in (errno.EPIPE, errno.EIO):
             click.echo(f"Error: cannot print the outputs: {error.strerror}", err=True)
             return run.exit_code or 1

@@ -45,9 +45,11 @@ def handles(table: Table, key: str, record: Record | None = None) -> list[Table]
     return found
 
 
-def _each(record: Record) -> Read:
+def _each(
+    record: Record, tables: Callable[[Table, str], list[Table]] = Table.tables_or_none
+) -> Read:
     def read(table: Table, key: str) -> None:
-        for one in table.tables_or_none(key):
+        for one in tables(table, key):
             check(one, record)
 
     return read
@@ -56,14 +58,6 @@ def _each(record: Record) -> Read:
 def _one(record: Record) -> Read:
     def read(table: Table, key: str) -> None:
         if (one := table.table_or_none(key)) is not None:
-            check(one, record)
-
-    return read
-
-
-def _needed(record: Record) -> Read:
-    def read(table: Table, key: str) -> None:
-        for one in table.tables(key):
             check(one, record)
 
     return read
@@ -135,7 +129,7 @@ _CASE: Record = {
     "handle": Table.text,
     "description": Table.text_or_none,
     "logical": Table.text_or_none,
-    "expressions": _needed(_EXPRESSION),
+    "expressions": _each(_EXPRESSION, Table.tables),
 }
 _CONDITIONS: Record = {
     "description": Table.text_or_none,
@@ -167,7 +161,11 @@ NODES: Mapping[str, Record] = {
         **_DECLARING,
         "conditions": lambda table, key: check(table.table(key), _CONDITIONS),
     },
-    "values": {"node_id": Table.text, "values": _needed(HANDLE), "ignore": Table.boolean},
+    "values": {
+        "node_id": Table.text,
+        "values": _each(HANDLE, Table.tables),
+        "ignore": Table.boolean,
+    },
 }
 """The nodes by the key that says of which kind they are."""
 BLOCK: Record = {
